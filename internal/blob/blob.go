@@ -1,0 +1,79 @@
+// Package blob is the port for stored bytes: sources and, later, published
+// objects. Names are relative slash-separated paths that the caller derives
+// from digests, never from what a client said.
+package blob
+
+import (
+	"context"
+	"io"
+	"os"
+	"time"
+)
+
+// Info says what is known of a stored blob.
+type Info struct {
+	Name     string
+	Bytes    int64
+	Modified time.Time // of the last Commit of this name
+}
+
+// Store keeps blobs. Implementations are safe for concurrent use. Errors are
+// classified: fault.NotFound for a missing name, fault.OutOfSpace when nothing
+// more fits, fault.Unavailable for what may pass (too many open files, a
+// server away), fault.Internal for the rest.
+type Store interface {
+	// Create starts a blob whose name is not known yet. The caller must end
+	// it with Commit or Abort. Nothing is visible before Commit.
+	Create(ctx context.Context) (Writer, error)
+	// Open reads a blob. The reader stays valid when the name is written
+	// again or deleted meanwhile.
+	Open(ctx context.Context, name string) (Reader, error)
+	// Stat answers without reading.
+	Stat(ctx context.Context, name string) (Info, error)
+	// Delete removes a blob unless it was committed (again) at or after
+	// unless, so that a sweep can't take what an upload has just brought
+	// back. It tells whether the blob is gone; a missing one is.
+	Delete(ctx context.Context, name string, unless time.Time) (bool, error)
+	// List calls fn for every blob whose name starts with prefix, in no
+	// order, until fn fails; blobs that come or go meanwhile may be missed.
+	List(ctx context.Context, prefix string, fn func(Info) error) error
+}
+
+// Writer takes one blob's bytes. It is for one goroutine at a time.
+type Writer interface {
+	io.Writer
+	// ReadAt gives back what was written, before Commit too (a header is
+	// looked at before the blob is kept).
+	io.ReaderAt
+	// Commit makes the blob durable under name, replacing one of that name,
+	// and returns only when it would survive a power loss. Concurrent
+	// commits share the cost. After an error the blob is not there (or, for
+	// a name that existed, the earlier bytes are), and Abort frees the rest.
+	Commit(ctx context.Context, name string) error
+	// Abort drops what was written; after Commit it does nothing.
+	Abort()
+}
+
+// Reader reads a stored blob; ReadAt may be called concurrently.
+type Reader interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+	Info() Info
+}
+
+// Filer is a Reader or Writer that lies in a local file. File opens it afresh:
+// the file has its own offset and outlives the reader; the caller closes it.
+type Filer interface {
+	File() (*os.File, error)
+}
+
+// Sweeper is a Store with temporary files to clear away: those of this node
+// that no Writer holds, and those of others older than olderThan.
+type Sweeper interface {
+	SweepTemp(ctx context.Context, olderThan time.Duration) (removed int, err error)
+}
+
+// SourceName is where a source lies: sources/ab/cd/<sha256 in hexadecimal>.
+func SourceName(hexDigest string) string {
+	return "sources/" + hexDigest[:2] + "/" + hexDigest[2:4] + "/" + hexDigest
+}
