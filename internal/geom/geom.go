@@ -8,17 +8,17 @@ import "math"
 // Fit says how a picture meets the box that was asked for.
 type Fit uint8
 
-// The fits. Inside is the default: the whole picture, no larger than the box, never enlarged.
+// The fits. ScaleDown is the default: the whole picture within the box, never enlarged.
 const (
-	Inside    Fit = iota // whole picture within the box; keeps its shape; never enlarged
-	Contain              // as Inside, but enlarged too, and the rest of the box filled with the background
-	Cover                // fills the box, what is over is cropped off at the gravity
+	ScaleDown Fit = iota // whole picture within the box; keeps its shape; never enlarged
+	Inside               // as ScaleDown, but enlarged to meet the box
+	Contain              // as Inside, and the rest of the box is filled with the background
+	Cover                // fills the box; what is over is cropped off at the gravity
 	Fill                 // stretched to the box exactly
 	Outside              // smallest size that covers the box; keeps its shape; nothing is cropped
-	ScaleDown            // as Contain, but never enlarged and without filling
 )
 
-var fitNames = []string{"inside", "contain", "cover", "fill", "outside", "scale-down"}
+var fitNames = []string{"scale-down", "inside", "contain", "cover", "fill", "outside"}
 
 func (f Fit) String() string { return fitNames[f] }
 
@@ -74,7 +74,9 @@ func Resolve(src, box Size, fit Fit) Frame {
 			return whole(s)
 		}
 		return Frame{Size{min(s.W, box.W), min(s.H, box.H)}, box}
-	default: // Inside, ScaleDown
+	case Inside:
+		return whole(scaled(src, low, low))
+	default:
 		low = math.Min(low, 1)
 		return whole(scaled(src, low, low))
 	}
@@ -132,4 +134,12 @@ func Orient(r Rect, up Size, orientation int) Rect {
 		return Rect{up.H - r.Y - r.H, r.X, r.H, r.W}
 	}
 	return r
+}
+
+// Turned is the size of the upright box around a picture turned by degrees.
+func Turned(s Size, degrees float64) Size {
+	sin, cos := math.Sincos(degrees * math.Pi / 180)
+	sin, cos = math.Abs(sin), math.Abs(cos)
+	w, h := float64(s.W), float64(s.H)
+	return Size{int(math.Ceil(w*cos + h*sin)), int(math.Ceil(w*sin + h*cos))}
 }

@@ -1,0 +1,54 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+
+	"safelight/internal/format"
+)
+
+// Config bounds renditions and sets how they are encoded by default.
+type Config struct {
+	MaxOutputPixels    int64          `koanf:"max_output_pixels"`    // of one frame
+	MaxAnimationPixels int64          `koanf:"max_animation_pixels"` // of all frames, decoded
+	MaxFrames          int            `koanf:"max_frames"`
+	AutoFormats        []string       `koanf:"auto_formats"` // what format=auto may choose, best first
+	Quality            map[string]int `koanf:"quality"`      // by format, for q=auto
+	Effort             map[string]int `koanf:"effort"`       // by format: WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9
+}
+
+// DefaultConfig is what is in force where nothing is configured.
+func DefaultConfig() Config {
+	return Config{
+		MaxOutputPixels:    50_000_000,
+		MaxAnimationPixels: 100_000_000,
+		MaxFrames:          500,
+		AutoFormats:        []string{"avif", "webp"},
+		Quality:            map[string]int{"jpeg": 80, "webp": 78, "avif": 55},
+		Effort:             map[string]int{"webp": 3, "avif": 2, "png": 6},
+	}
+}
+
+// Validate tells what is wrong with a configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.MaxOutputPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
+		errs = append(errs, errors.New("render: pixel and frame limits must be at least 1"))
+	}
+	for _, name := range c.AutoFormats {
+		if f := format.Parse(name); !f.Encodable() {
+			errs = append(errs, fmt.Errorf("render.auto_formats: %q can't be encoded", name))
+		}
+	}
+	for name, q := range c.Quality {
+		if !format.Parse(name).Encodable() || q < 1 || q > 100 {
+			errs = append(errs, fmt.Errorf("render.quality: %s: %d is not a quality from 1 to 100 of a format that can be encoded", name, q))
+		}
+	}
+	for name, e := range c.Effort {
+		if !format.Parse(name).Encodable() || e < 0 || e > 9 {
+			errs = append(errs, fmt.Errorf("render.effort: %s: %d is not an effort from 0 to 9 of a format that can be encoded", name, e))
+		}
+	}
+	return errors.Join(errs...)
+}

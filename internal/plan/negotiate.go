@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"safelight/internal/format"
+	"safelight/internal/options"
+)
+
+// Accept is what a client's Accept header says of formats that not every
+// client can show. It is small and comparable, so that it can be part of a
+// cache key in the header's stead.
+type Accept struct{ AVIF, WebP bool }
+
+// ParseAccept reads an Accept header. Only formats that are named count:
+// "*/*" says nothing of AVIF or WebP, since clients send it that show neither.
+func ParseAccept(header string) Accept {
+	var a Accept
+	for part := range strings.SplitSeq(header, ",") {
+		media, params, _ := strings.Cut(part, ";")
+		media = strings.TrimSpace(media)
+		switch {
+		case len(media) != 10:
+		case strings.EqualFold(media, "image/avif"):
+			a.AVIF = !refused(params)
+		case strings.EqualFold(media, "image/webp"):
+			a.WebP = !refused(params)
+		}
+	}
+	return a
+}
+
+// refused tells a quality of zero.
+func refused(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if strings.EqualFold(name, "q") {
+			q, err := strconv.ParseFloat(value, 64)
+			return err != nil || q <= 0
+		}
+	}
+	return false
+}
+
+// Target is the format that a rendition gets: the one asked for, the best that
+// the client accepts, or the source's own (JPEG, or PNG with transparency,
+// where that can't be encoded). The result is an encodable format.
+func (c Config) Target(o options.Options, h format.Header, accept Accept) format.Format {
+	plain := format.JPEG
+	if h.Alpha {
+		plain = format.PNG
+	}
+	if !o.Auto {
+		switch {
+		case o.Format != format.Unknown:
+			return o.Format
+		case h.Format.Encodable():
+			return h.Format
+		}
+		return plain
+	}
+	moving := h.Animated && !o.Still
+	for _, name := range c.AutoFormats {
+		f := format.Parse(name)
+		if moving && !f.Animates() {
+			continue
+		}
+		if f == format.AVIF && accept.AVIF || f == format.WebP && accept.WebP || f == format.JPEG || f == format.PNG {
+			return f
+		}
+	}
+	if moving && accept.AVIF && slices.Contains(c.AutoFormats, "avif") {
+		return format.AVIF // its first frame
+	}
+	return plain
+}
