@@ -52,3 +52,11 @@ func (c Config) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// revision changes when the same options come to give other bytes: raise it
+// with any change to planning or encoding that users should see at once.
+const revision = 1
+
+// Revision identifies the settings that shape renditions beside the options
+// themselves; it belongs into the identity of a cached variant.
+func (c Config) Revision() string { return fmt.Sprint(revision, c.Quality, c.Effort) }

@@ -1,0 +1,230 @@
+// Package ingest takes files in: streams them to the store's temporary space
+// while hashing, looks at their headers in Go, has a codec process prove that
+// they can be decoded, and commits bytes, row and key so that what is
+// acknowledged is never lost.
+//
+// The work has two halves. Receive reads one body and is as fast as the client;
+// Store does the rest, and many may run at once, so that they share fsyncs and
+// transactions. What Receive returned must go to Store or be discarded.
+package ingest
+
+import (
+	"context"
+	"crypto/sha256"
+	"hash"
+	"io"
+	"os"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+	"safelight/internal/format"
+	"safelight/internal/plan"
+)
+
+// inspector has a codec process decode a file once and tell what it saw.
+type inspector interface {
+	Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error)
+}
+
+// Service takes files in. It is safe for concurrent use.
+type Service struct {
+	config  Config
+	store   blob.Store
+	catalog catalog.Catalog
+	codec   inspector
+	mint    *asset.Mint
+}
+
+// New makes a service over its parts.
+func New(config Config, store blob.Store, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
+	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint}
+}
+
+// Config is what the service was made with.
+func (s *Service) Config() Config { return s.config }
+
+// File says what a client claims of a file, and where it wants it.
+type File struct {
+	Owner       string
+	Name        string // as sent
+	ContentType string // as sent
+	Key         string // exact key, already checked; "" takes one from the name
+	Prefix      string // before a key that is taken from the name
+	Rule        catalog.KeyRule
+	Tags        []string
+	Category    string
+	Replay      catalog.Replay
+	Want        *asset.Digest // refuse other bytes
+}
+
+// Spooled is a file whose bytes have arrived but are not stored yet.
+type Spooled struct {
+	File   File
+	Bytes  int64
+	Digest asset.Digest
+	w      blob.Writer
+}
+
+// Discard drops a spooled file; after Store it does nothing.
+func (f *Spooled) Discard() { f.w.Abort() }
+
+// Receive streams a body to temporary space. A body over the limit is
+// fault.TooLarge and an empty one fault.Invalid; in both cases, and when the
+// body breaks off, nothing is left behind.
+func (s *Service) Receive(ctx context.Context, file File, body io.Reader) (*Spooled, error) {
+	w, err := s.store.Create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.New()
+	n, err := s.copy(ctx, w, digest, body)
+	if err == nil && n == 0 {
+		err = fault.New(fault.Unsupported, "the file is empty")
+	}
+	spooled := &Spooled{File: file, Bytes: n, Digest: asset.Digest(digest.Sum(nil)), w: w}
+	if err == nil && file.Want != nil && *file.Want != spooled.Digest {
+		err = fault.New(fault.Invalid, "the bytes that arrived have the SHA-256 %s, not the %s that was promised", spooled.Digest, *file.Want)
+	}
+	if err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return spooled, nil
+}
+
+// copyBytes is the buffer of one Receive.
+const copyBytes = 64 << 10
+
+// copy moves a body through the hash into the writer. Errors of the reader are
+// the client's, those of the writer ours.
+func (s *Service) copy(ctx context.Context, w io.Writer, digest hash.Hash, body io.Reader) (int64, error) {
+	buf := getBuffer()
+	defer putBuffer(buf)
+	var n int64
+	for {
+		read, err := fill(body, *buf)
+		n += int64(read)
+		if n > s.config.MaxFileBytes {
+			return n, s.config.TooLarge(n)
+		}
+		if read > 0 {
+			digest.Write((*buf)[:read])
+			if _, werr := w.Write((*buf)[:read]); werr != nil {
+				return n, werr
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case err != nil && fault.As(err) != nil:
+			return n, err
+		case err != nil:
+			return n, fault.Wrap(fault.Invalid, err, "the body broke off after %d bytes", n)
+		case ctx.Err() != nil:
+			return n, fault.Wrap(fault.Canceled, ctx.Err(), "the client went away")
+		}
+	}
+}
+
+// fill reads until the buffer is full or the body ends, and gives the body's
+// own error: io.EOF is a clean end, io.ErrUnexpectedEOF is the transport's word
+// that it broke off (io.ReadFull makes no difference between them).
+func fill(body io.Reader, buf []byte) (int, error) {
+	n := 0
+	for n < len(buf) {
+		read, err := body.Read(buf[n:])
+		n += read
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Store looks at a received file, proves that it can be read, and commits it.
+// When it returns without error the image survives a power loss. The spooled
+// file is used up either way.
+func (s *Service) Store(ctx context.Context, f *Spooled) (catalog.Result, error) {
+	defer f.w.Abort()
+	header, err := s.examine(f)
+	if err != nil {
+		return catalog.Result{}, err
+	}
+	looks, err := s.verify(ctx, f, &header)
+	if err != nil {
+		return catalog.Result{}, err
+	}
+	source := asset.Source{Digest: f.Digest, Bytes: f.Bytes, Header: header}
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	img := asset.Image{
+		ID: s.mint.New(now), Owner: f.File.Owner, Name: asset.CleanName(f.File.Name),
+		Category: f.File.Category, Tags: f.File.Tags, Created: now, Source: source, Looks: looks,
+	}
+	name := blob.SourceName(f.Digest.String())
+	if err := f.w.Commit(ctx, name); err != nil {
+		return catalog.Result{}, err
+	}
+	change := catalog.Change{Images: []catalog.NewImage{{
+		Image: img, Keys: s.keys(f.File, img), Rule: f.File.Rule, Replay: f.File.Replay,
+	}}}
+	results, err := s.catalog.Commit(ctx, change)
+	if err != nil {
+		return catalog.Result{}, err // the bytes are an orphan now; the sweep takes it
+	}
+	// A sweep that took the bytes between the two commits (it can only, if
+	// they had been released long before) must not go unnoticed.
+	if _, err := s.store.Stat(ctx, name); err != nil {
+		return catalog.Result{}, fault.Wrap(fault.Unavailable, err, "the file could not be kept; send it again")
+	}
+	return results[0], nil
+}
+
+// examine probes the header and holds it against the limits.
+func (s *Service) examine(f *Spooled) (format.Header, error) {
+	header, err := format.Probe(f.w, f.Bytes)
+	if err != nil {
+		return header, err
+	}
+	if s.config.Strict {
+		if err := contradiction(f.File, header.Format); err != nil {
+			return header, err
+		}
+	}
+	return header, s.config.check(header)
+}
+
+// verify decodes the file once, unless only headers are to be read.
+func (s *Service) verify(ctx context.Context, f *Spooled, header *format.Header) (asset.Looks, error) {
+	if s.config.Verify == VerifyHeader {
+		return asset.Looks{}, nil
+	}
+	filer, ok := f.w.(blob.Filer)
+	if !ok {
+		return asset.Looks{}, fault.New(fault.Internal, "the store's temporary space is not local")
+	}
+	file, err := filer.File()
+	if err != nil {
+		return asset.Looks{}, fault.Wrap(fault.Unavailable, err, "the file could not be opened for decoding; try again")
+	}
+	defer file.Close()
+	seen, err := s.codec.Inspect(ctx, plan.Inspect(*header), file)
+	if err != nil {
+		return asset.Looks{}, err
+	}
+	header.Alpha = seen.Alpha
+	return asset.Looks{Verified: true, ThumbHash: seen.ThumbHash, BlurHash: seen.BlurHash, PHash: seen.PHash}, nil
+}
+
+// keys are the keys that the image may get.
+func (s *Service) keys(f File, img asset.Image) []string {
+	switch {
+	case f.Key != "":
+		return []string{f.Key}
+	case s.config.Keys == "id":
+		return []string{f.Prefix + img.ID.String() + "." + img.Source.Header.Format.Ext()}
+	}
+	return asset.KeyCandidates(f.Prefix, img.Name, img.Source, img.ID)
+}

@@ -1,0 +1,88 @@
+// Package purge takes images away: the row in the catalog, renditions in every
+// cache, and prepared answers; and sweeps what nobody refers to any more.
+package purge
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync/atomic"
+
+	"safelight/internal/asset"
+	"safelight/internal/cache"
+	"safelight/internal/catalog"
+)
+
+// Service removes images. It is safe for concurrent use.
+type Service struct {
+	catalog catalog.Catalog
+	janitor catalog.Janitor
+	caches  []cache.Cache
+	epochs  Epochs
+	log     *slog.Logger
+}
+
+// New makes a service over a catalog (which must be a Janitor too) and caches.
+func New(cat catalog.Catalog, janitor catalog.Janitor, log *slog.Logger, caches ...cache.Cache) *Service {
+	return &Service{catalog: cat, janitor: janitor, caches: caches, log: log, epochs: Epochs{seed: maphash.MakeSeed()}}
+}
+
+// Epochs are the counters that tell whether a prepared answer is still true.
+func (s *Service) Epochs() *Epochs { return &s.epochs }
+
+// Delete removes an image, with its renditions where no other image shares the
+// source. The source's bytes go with a later sweep. A missing image is
+// fault.NotFound.
+func (s *Service) Delete(ctx context.Context, owner string, id asset.ID) error {
+	img, err := s.catalog.Image(ctx, owner, id)
+	if err != nil {
+		return err
+	}
+	change := catalog.Change{Deletes: []catalog.Delete{{Owner: owner, ID: id}}}
+	if _, err := s.catalog.Commit(ctx, change); err != nil {
+		return err
+	}
+	s.Gone(ctx, img)
+	return nil
+}
+
+// Gone is called when an image has left the catalog: answers prepared for it
+// stop being given at once, and its renditions go unless its source is in use.
+func (s *Service) Gone(ctx context.Context, img asset.Image) {
+	ctx = context.WithoutCancel(ctx)
+	s.epochs.Bump(img.Owner, img.ID.String())
+	if img.Key != "" {
+		s.epochs.Bump(img.Owner, img.Key)
+	}
+	used, err := s.janitor.Used(ctx, img.Source.Digest)
+	if err != nil {
+		s.log.Warn("purge: can't tell whether a source is in use", "source", img.Source.Digest, "error", err)
+		return
+	}
+	if used {
+		return
+	}
+	for _, c := range s.caches {
+		if err := c.Purge(ctx, img.Source.Digest); err != nil {
+			s.log.Warn("purge: renditions stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
+		}
+	}
+}
+
+// Epochs count changes to what names point at, hashed into a fixed number of
+// counters: who prepares an answer notes the epoch before looking the name up,
+// and gives the answer only while the epoch is the same. Two names may share a
+// counter, which costs a lookup and no more.
+type Epochs struct {
+	seed     maphash.Seed
+	counters [8192]atomic.Uint32
+}
+
+// Of is the counter of a name (a key or an id) of an owner.
+func (e *Epochs) Of(owner, name string) *atomic.Uint32 {
+	h := maphash.String(e.seed, owner) ^ maphash.String(e.seed, name)
+	return &e.counters[h%uint64(len(e.counters))]
+}
+
+// Bump makes answers prepared for a name untrue.
+func (e *Epochs) Bump(owner, name string) { e.Of(owner, name).Add(1) }

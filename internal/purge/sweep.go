@@ -1,0 +1,118 @@
+package purge
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+)
+
+// SweepConfig times the sweep.
+type SweepConfig struct {
+	Every      time.Duration `koanf:"every"`
+	Grace      time.Duration `koanf:"grace"`       // how long a released source is kept
+	TempAge    time.Duration `koanf:"temp_age"`    // of other nodes' temporary files
+	ReplayKept time.Duration `koanf:"replay_kept"` // how long an Idempotency-Key is remembered
+}
+
+// DefaultSweepConfig is what is in force where nothing is configured.
+func DefaultSweepConfig() SweepConfig {
+	return SweepConfig{Every: time.Hour, Grace: time.Hour, TempAge: 24 * time.Hour, ReplayKept: 48 * time.Hour}
+}
+
+// Swept counts what a sweep removed.
+type Swept struct{ Temp, Released, Orphans, Replays int }
+
+const sweepBatch = 500
+
+// Sweep removes abandoned temporary files, sources that no image has used for
+// the grace time, files without a row (an upload that died between its two
+// commits), and old idempotency tokens. It may run while uploads do.
+func (s *Service) Sweep(ctx context.Context, store blob.Store, c SweepConfig) (Swept, error) {
+	var done Swept
+	var err error
+	if sweeper, ok := store.(blob.Sweeper); ok {
+		if done.Temp, err = sweeper.SweepTemp(ctx, c.TempAge); err != nil {
+			return done, err
+		}
+	}
+	before := time.Now().Add(-c.Grace)
+	if done.Released, err = s.released(ctx, store, before); err != nil {
+		return done, err
+	}
+	if done.Orphans, err = s.orphans(ctx, store, before); err != nil {
+		return done, err
+	}
+	done.Replays, err = s.janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
+	return done, err
+}
+
+// released removes rows first and bytes after: an upload of the same bytes in
+// between writes a new file, which Delete leaves alone.
+func (s *Service) released(ctx context.Context, store blob.Store, before time.Time) (int, error) {
+	removed := 0
+	for {
+		digests, err := s.janitor.Released(ctx, before, sweepBatch)
+		if err != nil || len(digests) == 0 {
+			return removed, err
+		}
+		for _, d := range digests {
+			forgotten, err := s.janitor.Forget(ctx, d, before)
+			if err != nil {
+				return removed, err
+			}
+			if !forgotten {
+				continue
+			}
+			if _, err := store.Delete(ctx, blob.SourceName(d.String()), before); err != nil {
+				return removed, err
+			}
+			removed++
+		}
+		if len(digests) < sweepBatch {
+			return removed, nil
+		}
+	}
+}
+
+// orphans removes files without a row that are older than the grace time.
+func (s *Service) orphans(ctx context.Context, store blob.Store, before time.Time) (int, error) {
+	removed := 0
+	var batch []asset.Digest
+	flush := func() error {
+		unknown, err := s.janitor.Unknown(ctx, batch)
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		for _, d := range unknown {
+			gone, err := store.Delete(ctx, blob.SourceName(d.String()), before)
+			if err != nil {
+				return err
+			}
+			if gone {
+				removed++
+			}
+		}
+		return nil
+	}
+	err := store.List(ctx, "sources/", func(info blob.Info) error {
+		if !info.Modified.Before(before) {
+			return nil
+		}
+		d, err := asset.ParseDigest(path.Base(info.Name))
+		if err != nil {
+			return nil // not a name of ours
+		}
+		if batch = append(batch, d); len(batch) == sweepBatch {
+			return flush()
+		}
+		return nil
+	})
+	if err == nil && len(batch) > 0 {
+		err = flush()
+	}
+	return removed, err
+}

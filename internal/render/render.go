@@ -1,0 +1,276 @@
+// Package render answers with renditions: from memory, from disk, or made by a
+// codec process, once however many ask for the same variant at the same time.
+package render
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/cache"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+	"safelight/internal/format"
+	"safelight/internal/options"
+	"safelight/internal/plan"
+)
+
+// Encoded is what a codec process made: bytes that nobody can change any more,
+// in a file that lives until Close.
+type Encoded struct {
+	plan.Result
+	File  *os.File
+	Bytes int64
+}
+
+// renderer has a codec process carry out a job. The first input is the source.
+type renderer interface {
+	Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*Encoded, error)
+}
+
+// Status says where a rendition came from.
+type Status uint8
+
+// The places, fastest first.
+const (
+	FromMemory Status = iota
+	FromDisk
+	Made
+	Joined // made for another request at the same time
+)
+
+// Service answers with renditions. It is safe for concurrent use.
+type Service struct {
+	config    Config
+	revision  string
+	sources   blob.Store
+	catalog   catalog.Catalog
+	memory    cache.Cache
+	disk      cache.Cache
+	codec     renderer
+	log       *slog.Logger
+	flights   flights[cache.Key, *product]
+	admission *admission
+	failed    *failures
+}
+
+// New makes a service over its parts.
+func New(config Config, sources blob.Store, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
+	return &Service{
+		config: config, revision: config.Plan.Revision(), sources: sources, catalog: cat, memory: memory, disk: disk,
+		codec: codec, log: log, admission: newAdmission(config.Budget, config.Queue, config.QueueWait), failed: newFailures(),
+	}
+}
+
+// Waiting is the number of renders that wait for admission now, and Refused
+// that of those turned away since start.
+func (s *Service) Waiting() int64 { return s.admission.waiting.Load() }
+
+// Refused counts renders that were turned away since start.
+func (s *Service) Refused() int64 { return s.admission.refused.Load() }
+
+// Rendition finds or makes the rendition of an image for normalized options.
+// The caller closes the entry. The last caller to go away cancels the work.
+func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Options, accept plan.Accept) (*cache.Entry, Status, error) {
+	o.Format, o.Auto = s.config.Plan.Target(o, img.Source.Header, accept), false
+	o, mark, err := s.overlay(ctx, img.Owner, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	o = encodable(o)
+	canonical := o.Canonical()
+	key := cache.Key{Source: img.Source.Digest, Variant: asset.Variant(img.Source.Digest, canonical+"\x00"+s.revision)}
+	if entry, status, ok := s.cached(ctx, key); ok {
+		return entry, status, nil
+	}
+	p, joined, err := s.flights.do(ctx, key, func(ctx context.Context) (*product, error) {
+		if err := s.failed.recall(key); err != nil {
+			return nil, err
+		}
+		p, err := s.make(ctx, img, o, mark, canonical, key)
+		if err != nil {
+			s.failed.note(key, err)
+			return nil, err
+		}
+		return p, nil
+	})
+	if err != nil {
+		if ctx.Err() != nil && fault.As(err) == nil {
+			err = fault.Wrap(fault.Canceled, err, "the client went away")
+		}
+		return nil, 0, err
+	}
+	entry, err := p.entry()
+	if err != nil {
+		return nil, 0, err
+	}
+	if joined {
+		return entry, Joined, nil
+	}
+	return entry, Made, nil
+}
+
+// encodable drops settings that the format does not have, so that they make no
+// second variant.
+func encodable(o options.Options) options.Options {
+	switch o.Format {
+	case format.PNG, format.GIF:
+		o.Quality, o.Lossless = 0, false
+	case format.JPEG:
+		o.Lossless = false
+	}
+	return o
+}
+
+// cached looks through the levels; what is found on disk and small goes up
+// into memory.
+func (s *Service) cached(ctx context.Context, key cache.Key) (*cache.Entry, Status, bool) {
+	if e, ok, _ := s.memory.Get(ctx, key); ok {
+		return e, FromMemory, true
+	}
+	e, ok, err := s.disk.Get(ctx, key)
+	if err != nil {
+		s.log.Warn("disk cache", "error", err)
+	}
+	if !ok {
+		return nil, 0, false
+	}
+	if e.File == nil || e.Meta.Bytes > s.config.KeepInCache {
+		return e, FromDisk, true
+	}
+	data := make([]byte, e.Meta.Bytes)
+	_, err = e.File.ReadAt(data, 0)
+	_ = e.Close()
+	if err != nil {
+		s.log.Warn("disk cache", "error", err)
+		return nil, 0, false
+	}
+	s.keep(ctx, s.memory, key, e.Meta, bytes.NewReader(data))
+	return &cache.Entry{Meta: e.Meta, Data: data}, FromDisk, true
+}
+
+func (s *Service) keep(ctx context.Context, c cache.Cache, key cache.Key, meta asset.Rendition, body io.Reader) {
+	if err := c.Put(ctx, key, meta, body); err != nil {
+		s.log.Warn("a rendition could not be cached", "variant", key.Variant, "error", err)
+	}
+}
+
+// overlay resolves the watermark to an image and puts its digest into the
+// options in place of its key.
+func (s *Service) overlay(ctx context.Context, owner string, o options.Options) (options.Options, *asset.Source, error) {
+	if o.Watermark.Key == "" {
+		return o, nil, nil
+	}
+	img, err := s.catalog.Resolve(ctx, owner, o.Watermark.Key)
+	if fault.Of(err) == fault.NotFound {
+		return o, nil, fault.New(fault.Invalid, "watermark: there is no image with the key %q", o.Watermark.Key)
+	}
+	if err != nil {
+		return o, nil, err
+	}
+	o.Watermark.Key, o.Watermark.Digest = "", img.Source.Digest.String()
+	return o, &img.Source, nil
+}
+
+// make plans, waits for admission, has the codec work, and keeps what comes.
+func (s *Service) make(ctx context.Context, img asset.Image, o options.Options, mark *asset.Source, canonical string, key cache.Key) (*product, error) {
+	var overlay *plan.Overlay
+	if mark != nil {
+		overlay = &plan.Overlay{Format: mark.Header.Format}
+	}
+	p, err := s.config.Plan.Render(o, img.Source.Header, overlay)
+	if err != nil {
+		return nil, err
+	}
+	cost := p.Cost
+	if mark != nil {
+		cost += mark.Header.Pixels() * 4
+	}
+	leave, err := s.admission.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	inputs, err := s.open(ctx, &img.Source, mark)
+	defer closeAll(inputs)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := s.codec.Render(ctx, p.Job, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	return s.finish(ctx, encoded, asset.Rendition{
+		Variant: key.Variant, Source: key.Source, Options: canonical, Format: o.Format,
+		Width: encoded.Width, Height: encoded.Height, Pages: max(encoded.Pages, 1), Bytes: encoded.Bytes,
+		Created: time.Now().UTC().Truncate(time.Second),
+	}, key)
+}
+
+// open opens the sources afresh for one job.
+func (s *Service) open(ctx context.Context, sources ...*asset.Source) ([]*os.File, error) {
+	var files []*os.File
+	for _, src := range sources {
+		if src == nil {
+			continue
+		}
+		r, err := s.sources.Open(ctx, blob.SourceName(src.Digest.String()))
+		if err != nil {
+			if fault.Of(err) == fault.NotFound {
+				err = fault.Wrap(fault.Internal, errors.Unwrap(err), "the source's bytes are missing from the store")
+			}
+			return files, err
+		}
+		filer, ok := r.(blob.Filer)
+		if !ok {
+			_ = r.Close()
+			return files, fault.New(fault.Internal, "the store does not keep local files")
+		}
+		f, err := filer.File()
+		_ = r.Close()
+		if err != nil {
+			return files, fault.Wrap(fault.Unavailable, err, "the source could not be opened; try again")
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// finish hashes the result and puts it into the caches.
+func (s *Service) finish(ctx context.Context, e *Encoded, meta asset.Rendition, key cache.Key) (*product, error) {
+	ctx = context.WithoutCancel(ctx) // what is made is kept, whoever left
+	if meta.Bytes > s.config.KeepInCache {
+		h := sha256.New()
+		if _, err := io.Copy(h, io.NewSectionReader(e.File, 0, e.Bytes)); err != nil {
+			_ = e.File.Close()
+			return nil, fmt.Errorf("read the codec's result: %w", err)
+		}
+		meta.Digest = asset.Digest(h.Sum(nil))
+		s.keep(ctx, s.disk, key, meta, io.NewSectionReader(e.File, 0, e.Bytes))
+		return newFileProduct(meta, e.File), nil
+	}
+	data := make([]byte, e.Bytes)
+	_, err := e.File.ReadAt(data, 0)
+	_ = e.File.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read the codec's result: %w", err)
+	}
+	meta.Digest = sha256.Sum256(data)
+	s.keep(ctx, s.memory, key, meta, bytes.NewReader(data))
+	s.keep(ctx, s.disk, key, meta, bytes.NewReader(data))
+	return &product{meta: meta, data: data}, nil
+}
