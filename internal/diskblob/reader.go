@@ -1,0 +1,75 @@
+package diskblob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"safelight/internal/blob"
+	"safelight/internal/fault"
+)
+
+// reader is an open blob. Its file keeps its bytes when the name is replaced
+// or removed.
+type reader struct {
+	file *os.File
+	info blob.Info
+}
+
+var (
+	_ blob.Reader = (*reader)(nil)
+	_ blob.Filer  = (*reader)(nil)
+)
+
+// Open implements blob.Store.
+func (s *Store) Open(_ context.Context, name string) (blob.Reader, error) {
+	file, err := s.path(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, classify(err, "opening a blob")
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, classify(err, "opening a blob")
+	}
+	return &reader{f, info(name, fi)}, nil
+}
+
+func (r *reader) Read(p []byte) (int, error)                   { return r.file.Read(p) }
+func (r *reader) ReadAt(p []byte, off int64) (int, error)      { return r.file.ReadAt(p, off) }
+func (r *reader) Seek(offset int64, whence int) (int64, error) { return r.file.Seek(offset, whence) }
+func (r *reader) Close() error                                 { return r.file.Close() }
+func (r *reader) Info() blob.Info                              { return r.info }
+
+// File implements blob.Filer.
+func (r *reader) File() (*os.File, error) { return reopen(r.file) }
+
+// reopen opens the file behind f for reading, with an offset of its own, also
+// when it has no name any more (through /proc).
+func reopen(f *os.File) (*os.File, error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, classify(err, "opening a blob's file again")
+	}
+	var again *os.File
+	var openErr error
+	err = raw.Control(func(fd uintptr) {
+		again, openErr = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	})
+	if err = errors.Join(err, openErr); err != nil {
+		if gone(err) { // the descriptor is open, so it is /proc that is missing
+			return nil, fault.Wrap(fault.Internal, err, "the blob store needs /proc")
+		}
+		return nil, classify(err, "opening a blob's file again")
+	}
+	return again, nil
+}
