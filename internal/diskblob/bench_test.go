@@ -14,16 +14,25 @@ import (
 
 // BenchmarkCommit stores 1 MB blobs from 16 writers, and reports the rate
 // beside that of a bare loop of write, fsync and rename into one directory
-// (which makes nothing durable but the bytes), measured in turns.
+// (which makes nothing durable but the bytes), measured in turns. A young
+// store makes directories all the time, one with 100,000 blobs hardly any.
 func BenchmarkCommit(b *testing.B) {
+	b.Run("young", func(b *testing.B) {
+		benchmarkCommit(b, func(id uint64) string { return fmt.Sprintf("sources/%02x/%02x/%d", id*7%256, id*13%256, id) })
+	})
+	b.Run("old", func(b *testing.B) {
+		benchmarkCommit(b, func(id uint64) string { return fmt.Sprintf("sources/ab/%02x/%d", id%16, id) })
+	})
+}
+
+func benchmarkCommit(b *testing.B, name func(id uint64) string) {
 	const writers, size = 16, 1 << 20
 	s := open(b, b.TempDir(), "n1")
 	bare := b.TempDir()
 	data, _ := blobtest.Bytes(1, size)
 	var next atomic.Uint64
 	ours := func() error {
-		id := next.Add(1)
-		return store(s, fmt.Sprintf("sources/%02x/%02x/%d", id*7%256, id*13%256, id), data)
+		return store(s, name(next.Add(1)), data)
 	}
 	loop := func() error {
 		name := filepath.Join(bare, fmt.Sprint(next.Add(1)))

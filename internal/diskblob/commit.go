@@ -23,7 +23,7 @@ import (
 // in the background.
 
 // dirSyncs is how many directories a round fsyncs at the same time.
-const dirSyncs = 8
+const dirSyncs = 16
 
 // job is one rename from a temporary file (already durable) to a blob.
 type job struct {
