@@ -24,10 +24,16 @@ type Header struct {
 	Animated      bool   `json:"animated"` // several frames meant to be played
 	Color         Color  `json:"-"`
 	Bands         int    `json:"-"` // samples a pixel as decoded: 1 to 5
-	BitDepth      int    `json:"-"` // bits a sample: 1 to 32
+	BitDepth      int    `json:"-"` // bits a sample: 1 to 64; 8 for palettes
 	ICC           bool   `json:"-"` // an embedded colour profile
-	Location      bool   `json:"-"` // GPS tags in Exif or XMP
+	Location      bool   `json:"-"` // a GPS directory in Exif, or GPS properties in XMP
 	Scans         int    `json:"-"` // JPEG: start-of-scan markers in the file
+
+	// MaxPixels is the largest area, in pixels, that decoding any one page,
+	// item or tile of the file may take, or that the file claims; at least
+	// Width*Height. A small primary picture can come with a huge other one,
+	// so limits on pixels must look here. math.MaxInt64 stands for more.
+	MaxPixels int64 `json:"-"`
 }
 
 // Upright is the size in pixels after the orientation is applied.
@@ -38,5 +44,8 @@ func (h Header) Upright() (widthPx, heightPx int) {
 	return h.Width, h.Height
 }
 
-// Pixels is the number of decoded pixels in all pages together.
-func (h Header) Pixels() int64 { return int64(h.Width) * int64(h.Height) * int64(max(h.Pages, 1)) }
+// Pixels is the number of decoded pixels in all pages together;
+// math.MaxInt64 stands for more.
+func (h Header) Pixels() int64 {
+	return area(area(int64(h.Width), int64(h.Height)), int64(max(h.Pages, 1)))
+}
