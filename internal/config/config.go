@@ -1,0 +1,179 @@
+// Package config puts the configuration together: defaults, then the file, then
+// the environment, then flags. It alone reads the environment.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+	goyaml "go.yaml.in/yaml/v3"
+
+	"safelight/internal/auth"
+	"safelight/internal/codec"
+	"safelight/internal/httpapi"
+	"safelight/internal/ingest"
+	"safelight/internal/options"
+	"safelight/internal/purge"
+	"safelight/internal/render"
+	"safelight/internal/telemetry"
+)
+
+// Config is every setting. Names in the file and the environment are the koanf
+// tags: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES.
+type Config struct {
+	Data    string              `koanf:"data"`   // directory
+	Listen  string              `koanf:"listen"` // address of the HTTP server
+	Node    string              `koanf:"node"`   // this node's name, unique among those that share a store
+	HTTP    httpapi.Config      `koanf:"http"`
+	Ingest  ingest.Config       `koanf:"ingest"`
+	Render  render.Config       `koanf:"render"`
+	Codec   codec.Config        `koanf:"codec"`
+	Cache   Cache               `koanf:"cache"`
+	Sweep   purge.SweepConfig   `koanf:"sweep"`
+	Auth    Auth                `koanf:"auth"`
+	Presets map[string]string   `koanf:"presets"`
+	Log     telemetry.LogConfig `koanf:"log"`
+}
+
+// Cache sets the budgets for finished renditions.
+type Cache struct {
+	MemoryBytes int64 `koanf:"memory_bytes"`
+	DiskBytes   int64 `koanf:"disk_bytes"`
+}
+
+// Auth lists static keys.
+type Auth struct {
+	Keys []auth.Key `koanf:"keys"`
+}
+
+// Default is what is in force where nothing is configured.
+func Default() Config {
+	return Config{
+		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
+		HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
+		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
+		Presets: map[string]string{}, Log: telemetry.LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// prefix of environment variables.
+const prefix = "SAFELIGHT_"
+
+// Load reads the file (none when path is "") and the environment over the
+// defaults. Names that mean nothing are errors, since a misspelt limit would
+// otherwise be no limit.
+func Load(path string, environ []string) (Config, error) {
+	c := Default()
+	k := koanf.New(".")
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			return c, fmt.Errorf("configuration %s: %w", path, err)
+		}
+	}
+	if err := loadEnviron(k, environ); err != nil {
+		return c, err
+	}
+	err := k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), sizes),
+	}})
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	return c, nil
+}
+
+// loadEnviron takes SAFELIGHT_* variables; lists and maps are written as YAML.
+func loadEnviron(k *koanf.Koanf, environ []string) error {
+	known := make(map[string]string)
+	for _, leaf := range leaves(reflect.TypeFor[Config](), "") {
+		known[prefix+strings.ToUpper(strings.ReplaceAll(leaf, ".", "_"))] = leaf
+	}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, prefix) || notSettings[name] {
+			continue
+		}
+		leaf, ok := known[name]
+		if !ok {
+			return fmt.Errorf("environment: %s is not a setting", name)
+		}
+		var parsed any = value
+		if strings.HasPrefix(strings.TrimSpace(value), "[") || strings.HasPrefix(strings.TrimSpace(value), "{") {
+			if err := goyaml.Unmarshal([]byte(value), &parsed); err != nil {
+				return fmt.Errorf("environment: %s: %w", name, err)
+			}
+		}
+		if err := k.Set(leaf, parsed); err != nil {
+			return fmt.Errorf("environment: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// notSettings are variables of that prefix which mean something else.
+var notSettings = map[string]bool{"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true}
+
+// leaves lists the dotted names of all settings.
+func leaves(t reflect.Type, at string) []string {
+	var names []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, option, _ := strings.Cut(f.Tag.Get("koanf"), ",")
+		if tag == "-" || tag == "" && option == "" {
+			continue
+		}
+		name := at
+		if tag != "" {
+			name = strings.TrimPrefix(at+"."+tag, ".")
+		}
+		if f.Type.Kind() == reflect.Struct {
+			names = append(names, leaves(f.Type, name)...)
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// sizes lets whole numbers be written with a unit: 100MB, 1GiB.
+func sizes(from, to reflect.Type, value any) (any, error) {
+	text, ok := value.(string)
+	if !ok || to.Kind() != reflect.Int64 || to.PkgPath() == "time" {
+		return value, nil
+	}
+	return ParseSize(text)
+}
+
+// Validate tells everything that is wrong, not only the first.
+func (c Config) Validate() error {
+	errs := []error{c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate()}
+	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
+		errs = append(errs, err)
+	}
+	for name, query := range c.Presets {
+		if _, err := options.Parse(query); err != nil {
+			errs = append(errs, fmt.Errorf("presets.%s: %w", name, err))
+		}
+	}
+	if c.Cache.MemoryBytes < 1<<20 || c.Cache.DiskBytes < 1<<20 {
+		errs = append(errs, errors.New("cache: memory_bytes and disk_bytes must be at least 1 MiB"))
+	}
+	if c.Sweep.Every <= 0 || c.Sweep.Grace < 0 || c.Sweep.TempAge < 0 || c.Sweep.ReplayKept < 0 {
+		errs = append(errs, errors.New("sweep: every must be above 0 and the other times not negative"))
+	}
+	if c.Data == "" || c.Node == "" || strings.ContainsAny(c.Node, `/\`) || strings.HasPrefix(c.Node, ".") {
+		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))
+	}
+	return errors.Join(errs...)
+}
+
+// Environ is the process's environment.
+func Environ() []string { return os.Environ() }

@@ -1,0 +1,43 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// Config is what the transport needs to know.
+type Config struct {
+	PublicURL    string            `koanf:"public_url"`    // what URLs in answers start with; "" makes them relative
+	PublicRead   bool              `koanf:"public_read"`   // with keys configured: originals and renditions need none
+	KeepLocation bool              `koanf:"keep_location"` // serve originals with their GPS tags
+	CacheControl string            `koanf:"cache_control"` // of originals and renditions
+	Owners       map[string]string `koanf:"owners"`        // host name to owner, for requests without a key
+	BodyIdle     time.Duration     `koanf:"body_idle"`     // a request body that stands still this long is given up
+	Parallel     int               `koanf:"parallel"`      // files of one request that are stored at once
+	AccessLog    bool              `koanf:"access_log"`    // log every request, not only failures
+	HotEntries   int               `koanf:"hot_entries"`   // prepared answers kept for the fast path
+}
+
+// DefaultConfig is what is in force where nothing is configured.
+func DefaultConfig() Config {
+	return Config{
+		PublicRead: true, CacheControl: "public, max-age=3600, stale-while-revalidate=86400",
+		BodyIdle: 15 * time.Second, Parallel: 32, HotEntries: 20000,
+	}
+}
+
+// Validate tells what is wrong with a configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			errs = append(errs, fmt.Errorf("http.public_url: expected an http or https URL but received %q", c.PublicURL))
+		}
+	}
+	if c.BodyIdle <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
+		errs = append(errs, errors.New("http: body_idle must be above 0, parallel at least 1 and hot_entries not negative"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,102 @@
+// Package httpapi is Safelight over HTTP: uploads, originals and renditions,
+// the JSON interface under /v1, health and the first page. It translates; what
+// is done is done by the services.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/auth"
+	"safelight/internal/blob"
+	"safelight/internal/cache"
+	"safelight/internal/catalog"
+	"safelight/internal/dialect/native"
+	"safelight/internal/ingest"
+	"safelight/internal/purge"
+	"safelight/internal/render"
+)
+
+// Metrics counts what passes. Implementations are safe for concurrent use and
+// cheap: Request is on the fast path.
+type Metrics interface {
+	Request(route, method string, status int, d time.Duration)
+	Upload(outcome string, bytes int64, d time.Duration)
+	Rendition(status render.Status)
+}
+
+// Check is a dependency that health answers for.
+type Check struct {
+	Name string
+	Ping func(context.Context) error
+}
+
+// Deps are the parts that the transport speaks for.
+type Deps struct {
+	Ingest  *ingest.Service
+	Render  *render.Service
+	Purge   *purge.Service
+	Catalog catalog.Catalog
+	Sources blob.Store
+	Disk    cache.Cache // lists an image's renditions
+	Auth    auth.Authenticator
+	Mint    *asset.Mint
+	Presets native.Presets
+	Metrics Metrics
+	Checks  []Check
+	Expose  http.Handler // /metrics
+	Version string
+	Log     *slog.Logger
+}
+
+// Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	Deps
+	config Config
+	log    *slog.Logger
+	mux    *http.ServeMux
+	hot    *hot
+	ready  atomic.Bool
+}
+
+// New makes the handler over its parts. It is not ready before SetReady.
+func New(config Config, deps Deps) *Server {
+	s := &Server{Deps: deps, config: config, log: deps.Log, mux: http.NewServeMux(), hot: newHot(config.HotEntries)}
+	s.routes()
+	return s
+}
+
+// SetReady turns readiness on or off; a server that drains is not ready.
+func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+
+func (s *Server) routes() {
+	s.mux.HandleFunc("POST /upload", s.require(auth.Upload, s.upload))
+	s.mux.HandleFunc("PUT /images/{key...}", s.require(auth.Upload, s.put))
+	s.mux.HandleFunc("GET /images/{key...}", s.show(s.byKey))
+	s.mux.HandleFunc("GET /image/{id}", s.show(s.byID))
+	s.mux.HandleFunc("GET /healthz", s.healthz)
+	s.mux.HandleFunc("GET /readyz", s.readyz)
+	s.mux.HandleFunc("GET /metrics", s.require(auth.Admin, s.Expose.ServeHTTP))
+	s.pages()
+	s.api()
+}
+
+// ServeHTTP answers from the fast path where it can, and otherwise through the
+// middle: request id, panic, metrics, log.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	if s.serveHot(w, r, start) {
+		return
+	}
+	id := newRequestID()
+	r = withRequestID(r, id)
+	rec := &recorder{ResponseWriter: w}
+	rec.Header().Set("X-Request-Id", id)
+	defer s.done(rec, r, id, start)
+	r.Body = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), idle: s.config.BodyIdle}
+	s.mux.ServeHTTP(rec, r)
+}
