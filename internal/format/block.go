@@ -171,3 +171,112 @@ func searchText(text []byte) (gps, place bool) {
 func isGPSKeyword(keyword string) bool {
 	return strings.HasPrefix(keyword, "GPS") || strings.Contains(keyword, ":GPS") || keyword == "geo:lat" || keyword == "geo:long"
 }
+
+// Photoshop's image resources and IPTC-IIM (IIM 4.2 §1.5).
+const (
+	resourceSignature = "8BIM"
+	resourceIPTC      = 0x0404
+	iptcTag           = 0x1C
+	iptcRecord        = 2 // application record
+)
+
+// isPlace tells the datasets that name a place: content location code and
+// name, city, sublocation, province, country code and country.
+func isPlace(dataset byte) bool {
+	switch dataset {
+	case 26, 27, 90, 92, 95, 100, 101:
+		return true
+	}
+	return false
+}
+
+// WalkPlaces hands visit the position of every value that names a place in
+// the IPTC datasets of a block: a PhotoshopBlock's or an IPTCBlock's. Values
+// are within the size bytes of r, in order, and not mere spaces. It stops where
+// the data stop making sense.
+//
+// Errors: visit's, which ends the walk; r's.
+func WalkPlaces(r io.ReaderAt, size int64, kind BlockKind, visit func(value Extent) error) error {
+	w := newWindow(r, size)
+	var err error
+	if kind == PhotoshopBlock {
+		err = w.resources(size, visit)
+	} else {
+		err = w.datasets(0, size, visit)
+	}
+	if err == nil {
+		err = w.err
+	}
+	return err
+}
+
+// resources finds the datasets among image resources.
+func (w *window) resources(size int64, visit func(value Extent) error) error {
+	c := cursor{w: w, end: size}
+	for c.left() >= 12 {
+		if string(c.take(4)) != resourceSignature {
+			return nil
+		}
+		id := c.u16()
+		c.take(c.u8() | 1) // a name with its length, padded to be even
+		n := c.u32()
+		if c.bad || n > c.left() {
+			return nil
+		}
+		if id == resourceIPTC {
+			if err := w.datasets(c.pos, c.pos+n, visit); err != nil {
+				return err
+			}
+		}
+		c.pos = min(c.pos+n+n&1, c.end)
+	}
+	return nil
+}
+
+func (w *window) datasets(pos, end int64, visit func(Extent) error) error {
+	c := cursor{w: w, pos: pos, end: end}
+	for c.left() >= 5 {
+		if c.u8() != iptcTag {
+			return nil
+		}
+		record, dataset, n := c.u8(), byte(c.u8()), int64(c.u16())
+		if n >= 0x8000 { // extended: that many bytes of length follow
+			if n &= 0x7FFF; n > 8 {
+				return nil
+			}
+			n = int64(c.uint(int(n)))
+		}
+		if c.bad || n < 0 || n > c.left() {
+			return nil
+		}
+		if record == iptcRecord && isPlace(dataset) && !w.blank(c.pos, c.pos+n) {
+			if err := visit(Extent{c.pos, n}); err != nil {
+				return err
+			}
+		}
+		c.pos += n
+	}
+	return nil
+}
+
+// blank tells whether a part of the file is spaces only.
+func (w *window) blank(pos, end int64) bool {
+	for pos < end {
+		b := w.some(pos)
+		b = b[:min(int64(len(b)), end-pos)]
+		if len(b) == 0 || len(bytes.Trim(b, " ")) > 0 {
+			return false
+		}
+		pos += int64(len(b))
+	}
+	return true
+}
+
+// namesPlace tells whether WalkPlaces finds anything.
+func namesPlace(r io.ReaderAt, size int64, kind BlockKind) (found bool) {
+	_ = WalkPlaces(r, size, kind, func(Extent) error {
+		found = true
+		return io.EOF
+	})
+	return found
+}

@@ -255,66 +255,6 @@ func typeBytes(typ uint16) int64 {
 	return 0
 }
 
-// find gives the first entry with a tag.
-func (d *Directory) find(tag uint16) (Entry, bool) {
-	for _, e := range d.Entries {
-		if e.Tag == tag {
-			return e, true
-		}
-	}
-	return Entry{}, false
-}
-
-// uint reads the i-th element of an entry of an unsigned integer type.
-func (d *Directory) uint(e Entry, i int) (uint64, bool) {
-	n := typeBytes(e.Type)
-	if n*int64(i+1) > e.Value.Length {
-		return 0, false
-	}
-	b, ok := d.w.bytes(e.Value.Offset+int64(i)*n, int(n))
-	if !ok {
-		return 0, false
-	}
-	switch e.Type {
-	case 1:
-		return uint64(b[0]), true
-	case 3:
-		return uint64(d.Order.Uint16(b)), true
-	case 4, 13:
-		return uint64(d.Order.Uint32(b)), true
-	case 16, 18:
-		return d.Order.Uint64(b), true
-	}
-	return 0, false
-}
-
-// number reads the first element of the field with a tag.
-func (d *Directory) number(tag uint16) (uint64, bool) {
-	e, ok := d.find(tag)
-	if !ok {
-		return 0, false
-	}
-	return d.uint(e, 0)
-}
-
-// orientation reads tag 274 (Exif 3.0 §4.6.5.1.6); 0 where it is absent or
-// means nothing.
-func (d *Directory) orientation() int {
-	e, ok := d.find(tagOrientation)
-	if !ok || e.Count != 1 {
-		return 0
-	}
-	if v, ok := d.uint(e, 0); ok && v >= 1 && v <= 8 {
-		return int(v)
-	}
-	return 0
-}
-
-func (d *Directory) pointsToGPS() bool {
-	_, ok := d.find(TagGPS)
-	return ok
-}
-
 type exifFacts struct {
 	orientation int // 0 where there is none
 	location    bool

@@ -71,9 +71,9 @@ func (p *webpWalk) chunk(typ string, s Extent) error {
 	case "ICCP":
 		p.head.ICC = p.extended
 	case "EXIF":
-		return p.emit(Block{Kind: ExifBlock, Data: p.afterSignature(s), Record: Extent{s.Offset - 8, s.Length + 8}})
+		return p.emit(Block{Kind: ExifBlock, Data: p.afterSignature(s)})
 	case "XMP ":
-		return p.emit(Block{Kind: XMPBlock, Data: Extents{s}, Record: Extent{s.Offset - 8, s.Length + 8}})
+		return p.emit(Block{Kind: XMPBlock, Data: Extents{s}})
 	}
 	return nil
 }
