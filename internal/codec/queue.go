@@ -1,0 +1,95 @@
+package codec
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"safelight/internal/fault"
+)
+
+// acquire waits for a process: first come, first served within a class, and
+// interactive jobs before background ones, which never take the last process.
+func (p *Pool) acquire(ctx context.Context, class Class) (*process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, gone(err)
+	}
+	w := &waiter{given: make(chan struct{})}
+	p.mu.Lock()
+	switch {
+	case p.closed:
+		p.mu.Unlock()
+		return nil, fault.New(fault.Unavailable, "the server is shutting down")
+	case p.live == 0:
+		err := p.lastErr
+		p.mu.Unlock()
+		return nil, err
+	}
+	p.waiting[class] = append(p.waiting[class], w)
+	p.dispatch()
+	p.mu.Unlock()
+	select {
+	case <-w.given:
+		return w.p, w.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := slices.Index(p.waiting[class], w); at >= 0 {
+		p.waiting[class] = slices.Delete(p.waiting[class], at, at+1)
+	} else if w.p != nil { // handed over in this very moment
+		p.busy[class]--
+		p.idle = append(p.idle, w.p)
+		p.dispatch()
+	}
+	return nil, gone(ctx.Err())
+}
+
+// gone classifies the end of a caller's context.
+func gone(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fault.Wrap(fault.Timeout, err, "the picture was not ready in time")
+	}
+	return fault.Wrap(fault.Canceled, err, "the request was canceled")
+}
+
+// dispatch hands idle processes to those who wait. The caller holds mu.
+func (p *Pool) dispatch() {
+	for len(p.idle) > 0 {
+		class := Interactive
+		total := p.busy[Interactive] + p.busy[Background]
+		switch {
+		case total >= p.cfg.Processes:
+			return
+		case len(p.waiting[Interactive]) > 0:
+		case len(p.waiting[Background]) > 0 && p.busy[Background] < p.cfg.Background:
+			class = Background
+		default:
+			return
+		}
+		w := p.waiting[class][0]
+		p.waiting[class] = p.waiting[class][1:]
+		last := len(p.idle) - 1
+		w.p, p.idle = p.idle[last], p.idle[:last]
+		p.busy[class]++
+		close(w.given)
+	}
+}
+
+// release takes a process back after a job. keep says whether it can do another.
+func (p *Pool) release(one *process, class Class, keep bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy[class]--
+	if keep && !p.closed {
+		p.idle = append(p.idle, one)
+		p.dispatch()
+		return
+	}
+	p.live--
+	p.wg.Go(func() { one.end(broken) })
+	if !p.closed {
+		p.dispatch() // a spare may be waiting
+		p.grow()
+	}
+}
