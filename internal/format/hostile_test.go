@@ -8,7 +8,7 @@ import (
 )
 
 // TestHostile has files of some megabytes that are made to be read again and
-// again. Each must be done with in a second, having read no more than a small
+// again. Each must be done with soon, having read no more than a small
 // multiple of itself.
 func TestHostile(t *testing.T) {
 	const size = 4 << 20
@@ -38,7 +38,7 @@ func TestHostile(t *testing.T) {
 			c := &counting{r: bytes.NewReader(file)}
 			start := time.Now()
 			h, err := Probe(c, int64(len(file)))
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 5*time.Second { // well below 0.1 s on an idle machine without -race
 				t.Errorf("took %v", took)
 			}
 			if c.n > 20*int64(len(file)) {
