@@ -199,7 +199,7 @@ func heifFile(brand string, inside bool, parts []heifPart, props []byte, refs []
 				construction = 1
 			}
 			locs = cat(locs, id, construction, uint16(0), uint16(1), base+uint32(len(data)), uint32(len(p.data)))
-			data = cat(data, p.data)
+			data = append(data, p.data...)
 		}
 		n := uint16(len(parts))
 		children := cat(
