@@ -28,13 +28,19 @@ func Get(name string, into any) Arg { return Arg{name, into, true} }
 // An operation keeps what it needs of its inputs alive by itself.
 type Scope struct {
 	objects []unsafe.Pointer
+	images  []*Image
 }
 
 // NewScope makes an empty scope.
 func NewScope() *Scope { return &Scope{} }
 
-// Close frees everything in the scope, the latest first. The scope can be used again.
+// Close frees everything in the scope, the latest first. Using one of its images
+// afterwards is an error. The scope itself can be used again.
 func (s *Scope) Close() {
+	for _, i := range s.images {
+		i.p = nil
+	}
+	s.images = s.images[:0]
 	for i := len(s.objects) - 1; i >= 0; i-- {
 		C.vs_unref(s.objects[i])
 	}

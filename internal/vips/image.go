@@ -35,11 +35,13 @@ const (
 	Uchar  = 0
 	Ushort = 2
 	Float  = 6
+	double = 8
 )
 
 func (s *Scope) image(p unsafe.Pointer) *Image {
 	i := &Image{p: s.own(p)}
 	C.vs_image_header(p, &i.h)
+	s.images = append(s.images, i)
 	return i
 }
 
@@ -76,8 +78,25 @@ func (s *Scope) FromMemory(pixels []byte, widthPx, heightPx, bands int) (*Image,
 	return s.image(p), nil
 }
 
+// Matrix makes a picture of one band of float64, rows from the top, as
+// operations take it for a matrix.
+func (s *Scope) Matrix(values []float64, columns, rows int) (*Image, error) {
+	if len(values) == 0 || len(values) != columns*rows {
+		return nil, &Error{"matrix", "the values don't fit the size"}
+	}
+	p := C.vs_image_from_memory(unsafe.Pointer(&values[0]), C.size_t(8*len(values)),
+		C.int(columns), C.int(rows), 1, double)
+	if p == nil {
+		return nil, failure("matrix")
+	}
+	return s.image(p), nil
+}
+
 // CopyMemory computes the picture and holds it in memory, for access in any order.
 func (s *Scope) CopyMemory(i *Image) (*Image, error) {
+	if i.p == nil {
+		return nil, errClosed
+	}
 	p := C.vs_image_copy_memory(i.p)
 	if p == nil {
 		return nil, failure("copy")
@@ -87,6 +106,9 @@ func (s *Scope) CopyMemory(i *Image) (*Image, error) {
 
 // Bytes computes the picture and returns its samples as they lie in memory.
 func (i *Image) Bytes() ([]byte, error) {
+	if i.p == nil {
+		return nil, errClosed
+	}
 	var size C.size_t
 	p := C.vs_image_to_memory(i.p, &size)
 	if p == nil {

@@ -93,7 +93,7 @@ func (p *picture) thumb(i *vips.Image) (*vips.Image, bool, error) {
 		return nil, false, err
 	}
 	// Shrinking may leave the last rows out; this reads on to the end.
-	last, err := p.scope.Op("extract_area", i, vips.Set("left", 0), vips.Set("top", size.H-1), vips.Set("width", size.W), vips.Set("height", 1))
+	last, err := p.area(i, geom.Rect{Y: size.H - 1, W: size.W, H: 1})
 	if err == nil {
 		_, err = p.drain(last)
 	}

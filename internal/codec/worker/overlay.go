@@ -144,11 +144,9 @@ func (p *picture) tile(mark *vips.Image, margin int) error {
 }
 
 // lay composes an sRGB picture with alpha over every frame at a gravity. Only
-// the part under it is computed anew; the rest of the frame is as it was.
+// the part under it is computed anew; the rest of the frame is as it was. The
+// frames must be held.
 func (p *picture) lay(over *vips.Image, g geom.Gravity, margin int) error {
-	if err := p.hold(); err != nil {
-		return err
-	}
 	if g.Smart {
 		g = geom.Center
 	}
@@ -159,9 +157,8 @@ func (p *picture) lay(over *vips.Image, g geom.Gravity, margin int) error {
 	if right <= left || bottom <= top {
 		return nil
 	}
-	area := []vips.Arg{vips.Set("left", left), vips.Set("top", top), vips.Set("width", right-left), vips.Set("height", bottom-top)}
-	over, err := p.scope.Op("extract_area", over, vips.Set("left", left-x), vips.Set("top", top-y),
-		vips.Set("width", right-left), vips.Set("height", bottom-top))
+	at := geom.Rect{X: left, Y: top, W: right - left, H: bottom - top}
+	over, err := p.area(over, geom.Rect{X: left - x, Y: top - y, W: at.W, H: at.H})
 	if err != nil {
 		return err
 	}
@@ -170,7 +167,7 @@ func (p *picture) lay(over *vips.Image, g geom.Gravity, margin int) error {
 		if err != nil {
 			return nil, err
 		}
-		under, err := p.scope.Op("extract_area", i, area...)
+		under, err := p.area(i, at)
 		if err != nil {
 			return nil, err
 		}
@@ -196,7 +193,7 @@ func (p *picture) coloured(i *vips.Image) (*vips.Image, error) {
 // compose puts one 8-bit sRGB picture over another of its size (Porter-Duff "over").
 func (p *picture) compose(under, over *vips.Image) (*vips.Image, error) {
 	var out *vips.Image
-	err := p.scope.Call("composite2", vips.Set("base", under), vips.Set("overlay", over), vips.Set("mode", "over"), vips.Get("output", &out))
+	err := p.scope.Call("composite2", vips.Set("base", under), vips.Set("overlay", over), vips.Set("mode", "over"), vips.Get("out", &out))
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +214,9 @@ func (p *picture) text(t plan.Text) error {
 	line := plainText.Replace(strings.ToValidUTF8(t.String, ""))
 	if strings.TrimSpace(line) == "" || t.Size <= 0 {
 		return nil
+	}
+	if err := p.hold(); err != nil {
+		return err
 	}
 	size := p.size()
 	var mask *vips.Image

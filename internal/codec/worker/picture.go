@@ -134,8 +134,7 @@ func (p *picture) split(roll *vips.Image, first int) error {
 	}
 	p.frames = make([]*vips.Image, n)
 	for i := range p.frames {
-		frame, err := p.scope.Op("extract_area", roll, vips.Set("left", 0), vips.Set("top", i*height),
-			vips.Set("width", roll.Width()), vips.Set("height", height))
+		frame, err := p.area(roll, geom.Rect{Y: i * height, W: roll.Width(), H: height})
 		if err != nil {
 			return err
 		}
@@ -159,6 +158,14 @@ func (p *picture) single(i *vips.Image) (*vips.Image, error) {
 	return out, err
 }
 
+// area is a rectangle of an image, which must lie inside it.
+func (p *picture) area(i *vips.Image, r geom.Rect) (*vips.Image, error) {
+	var out *vips.Image
+	err := p.scope.Call("extract_area", vips.Set("input", i), vips.Get("out", &out), vips.Set("left", r.X), vips.Set("top", r.Y),
+		vips.Set("width", r.W), vips.Set("height", r.H))
+	return out, err
+}
+
 // delays picks those of n frames from the first; a file without any plays ten a second.
 func delays(all []int, first, n int) []int {
 	if len(all) >= first+n {
@@ -175,7 +182,8 @@ func delays(all []int, first, n int) []int {
 }
 
 // hold computes the frames in order and keeps them in memory, for access in any
-// order. What led to them is freed. It costs nothing for frames that are there already.
+// order. What led to them is freed, and every other image of the picture with it:
+// a step calls it first. It costs nothing for frames that are there already.
 func (p *picture) hold() error {
 	next := vips.NewScope()
 	for i, f := range p.frames {

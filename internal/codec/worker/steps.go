@@ -116,7 +116,7 @@ func (p *picture) cut(r geom.Rect) error {
 	if w == size.W && h == size.H {
 		return nil
 	}
-	return p.op("extract_area", vips.Set("left", x), vips.Set("top", y), vips.Set("width", w), vips.Set("height", h))
+	return p.each(func(i *vips.Image) (*vips.Image, error) { return p.area(i, geom.Rect{X: x, Y: y, W: w, H: h}) })
 }
 
 // crop scales its rectangle to the picture at hand, which shrink-on-load may have made smaller.
@@ -198,8 +198,9 @@ func (p *picture) window(w plan.Window) error {
 	if err := p.hold(); err != nil {
 		return err
 	}
-	found, err := p.scope.Op("smartcrop", p.frames[0], vips.Set("width", want.W), vips.Set("height", want.H),
-		vips.Set("interesting", "attention"))
+	var found *vips.Image
+	err := p.scope.Call("smartcrop", vips.Set("input", p.frames[0]), vips.Get("out", &found),
+		vips.Set("width", want.W), vips.Set("height", want.H), vips.Set("interesting", "attention"))
 	if err != nil {
 		return err
 	}

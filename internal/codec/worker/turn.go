@@ -62,13 +62,12 @@ func (p *picture) tilt(i *vips.Image, degrees float64, c plan.RGB) (*vips.Image,
 	if err != nil {
 		return nil, err
 	}
-	if i.HasAlpha() {
-		opacity := float64(c.A) / 255 // the background is premultiplied with the picture
+	if i.HasAlpha() { // similarity premultiplies the picture, but not the background
 		for b := range len(background) - 1 {
-			background[b] *= opacity
+			background[b] *= float64(c.A) / 255
 		}
 	}
-	return p.premultiplied(i, "similarity", vips.Set("angle", degrees), vips.Set("background", background))
+	return p.scope.Op("similarity", i, vips.Set("angle", degrees), vips.Set("background", background))
 }
 
 // prepared makes a picture able to show a colour: it gets bands for it where it
