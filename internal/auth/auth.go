@@ -46,10 +46,15 @@ type Authenticator interface {
 	Empty() bool
 }
 
+// Secret is text that must not be shown: it prints as ***.
+type Secret string
+
+func (Secret) String() string { return "***" }
+
 // Key is a static key of the configuration.
 type Key struct {
 	Name   string   `koanf:"name"`
-	Token  string   `koanf:"token"`
+	Token  Secret   `koanf:"token"`
 	Owner  string   `koanf:"owner"`
 	Scopes []string `koanf:"scopes"`
 }
@@ -59,7 +64,9 @@ const minToken = 16
 
 // Static is an Authenticator over keys of the configuration. Tokens are
 // compared by their digests, so that timing tells nothing of them.
-type Static struct{ keys map[[sha256.Size]byte]Principal }
+type Static struct {
+	keys map[[sha256.Size]byte]Principal
+}
 
 // NewStatic makes an authenticator; it refuses short or repeated tokens,
 // unknown scopes and keys without any.

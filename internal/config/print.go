@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 
 	goyaml "go.yaml.in/yaml/v3"
 )
@@ -32,9 +31,6 @@ func ParseSize(text string) (int64, error) {
 // Print writes the configuration as a file that could be loaded again, with
 // tokens hidden.
 func (c Config) Print(w io.Writer) error {
-	for i := range c.Auth.Keys {
-		c.Auth.Keys[i].Token = "***"
-	}
 	enc := goyaml.NewEncoder(w)
 	enc.SetIndent(2)
 	defer enc.Close()
@@ -43,8 +39,8 @@ func (c Config) Print(w io.Writer) error {
 
 // tree turns a struct into maps by the koanf tags.
 func tree(v reflect.Value) any {
-	if d, ok := v.Interface().(time.Duration); ok {
-		return d.String()
+	if s, ok := v.Interface().(fmt.Stringer); ok { // durations, secrets
+		return s.String()
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -1,0 +1,62 @@
+# Safelight. `make help` lists what can be made.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X safelight/internal/cli.Version=$(VERSION)
+TESTFLAGS ?=
+PACKAGES ?= ./...
+N ?= 20
+FUZZTIME ?= 30s
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test setup-bench build run test verify lint race fuzz golden crash bench bench-peers clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what building and running need (Debian, Ubuntu: through apt)
+	@scripts/setup run
+
+setup-test:
+	@scripts/setup test
+
+setup-bench:
+	@scripts/setup bench
+
+build: setup ## Build bin/safelight
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/safelight ./cmd/safelight
+
+run: build ## Build, and serve http://127.0.0.1:8080 with ./data
+	exec bin/safelight serve
+
+test: setup-test ## Run every test, with the race detector
+	$(GO) test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
+
+verify: setup-test lint ## Check format, vet, staticcheck and layers
+
+lint:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	$(GO) test ./internal
+
+race: test ## The same as test
+
+fuzz: setup-test ## Fuzz every target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+golden: setup-test ## Write the golden renders anew; look at the difference before committing
+	$(GO) test ./internal/e2e -run TestGolden -update
+
+crash: setup-test ## Kill the server N times (20) under load and check that nothing acknowledged is lost
+	SAFELIGHT_CRASH_CYCLES=$(N) $(GO) test ./internal/e2e -run TestCrash -count=1 -v -timeout 6h
+
+bench: build ## One table of ratios: hot, cold, ingest, memory
+	$(GO) run ./bench
+
+bench-peers: build setup-bench ## nginx and ipx beside us on the same requests
+	$(GO) run ./bench -peers
+
+clean: ## Remove what was built; ./data stays
+	rm -rf bin

@@ -1,0 +1,226 @@
+// Package app wires the parts into a server, by hand and in one place, and runs
+// it until it is told to stop.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/auth"
+	"safelight/internal/blob"
+	"safelight/internal/codec"
+	"safelight/internal/config"
+	"safelight/internal/diskblob"
+	"safelight/internal/diskcache"
+	"safelight/internal/fault"
+	"safelight/internal/httpapi"
+	"safelight/internal/ingest"
+	"safelight/internal/memcache"
+	"safelight/internal/purge"
+	"safelight/internal/render"
+	"safelight/internal/sqlite"
+	"safelight/internal/telemetry"
+)
+
+// App is a server with everything it needs.
+type App struct {
+	config  config.Config
+	log     *slog.Logger
+	store   *diskblob.Store
+	db      *sqlite.DB
+	codec   *codec.Pool
+	disk    *diskcache.Cache
+	purge   *purge.Service
+	api     *httpapi.Server
+	closers []func() error
+}
+
+// Timing of an orderly stop: requests under way get drainTime, so that the
+// process is gone within 25 s of being told.
+const (
+	drainTime    = 20 * time.Second
+	headerTime   = 10 * time.Second
+	idleTime     = 60 * time.Second
+	answerTime   = 60 * time.Second // large answers and uploads extend it
+	maxHeader    = 32 << 10
+	serverMemory = 96 << 20 // what the process may hold beside its memory cache before the collector works harder
+)
+
+// Open makes a server: it opens the store, the catalog and the caches in the
+// data directory, and starts the codec processes. What it opened is closed
+// again when something fails.
+func Open(ctx context.Context, c config.Config, version string, log *slog.Logger) (_ *App, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	a := &App{config: c, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	debug.SetMemoryLimit(serverMemory + 2*c.Cache.MemoryBytes)
+	if a.store, err = diskblob.Open(diskblob.Config{Dir: c.Data, Node: c.Node}); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.store.Close)
+	if a.db, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(c.Data, "catalog.db")}); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.db.Close)
+	if a.disk, err = diskcache.Open(diskcache.Config{Dir: filepath.Join(c.Data, "cache"), MaxBytes: c.Cache.DiskBytes}); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.disk.Close)
+	if a.codec, err = codec.Open(ctx, c.Codec, log); err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, a.codec.Close)
+	return a, a.serve(ctx, version)
+}
+
+// serve makes the services and the transport over what is open.
+func (a *App) serve(ctx context.Context, version string) error {
+	secret, err := a.db.Secret(ctx, "ids", func() []byte {
+		b := make([]byte, 32)
+		_, _ = rand.Read(b)
+		return b
+	})
+	if err != nil {
+		return fmt.Errorf("read the secret of ids: %w", err)
+	}
+	keys, err := auth.NewStatic(a.config.Auth.Keys)
+	if err != nil {
+		return err
+	}
+	memory, err := memcache.Open(memcache.Config{MaxBytes: a.config.Cache.MemoryBytes, MaxEntryBytes: a.config.Render.KeepInCache})
+	if err != nil {
+		return err
+	}
+	mint := asset.NewMint(secret)
+	work := worker{a.codec}
+	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
+	metrics := telemetry.New(version)
+	renderer := render.New(a.config.Render, a.store, a.db, memory, a.disk, work, a.log)
+	a.observe(metrics, memory, renderer)
+	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
+		Ingest: ingest.New(a.config.Ingest, a.store, a.db, work, mint), Render: renderer, Purge: a.purge,
+		Catalog: a.db, Sources: a.store, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
+		Metrics: metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
+	})
+	if !keys.Empty() {
+		return nil
+	}
+	if host, _, err := net.SplitHostPort(a.config.Listen); err == nil && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+		a.log.Warn("no keys are configured, so only programs on this machine are let in; set auth.keys to open the server to others", "listen", a.config.Listen)
+	}
+	return nil
+}
+
+// checks are the dependencies that health answers for.
+func (a *App) checks() []httpapi.Check {
+	return []httpapi.Check{
+		{Name: "catalog", Ping: a.db.Ping},
+		{Name: "store", Ping: func(ctx context.Context) error {
+			_, err := a.store.Stat(ctx, blob.SourceName(asset.Digest{}.String()))
+			if fault.Of(err) == fault.NotFound {
+				return nil
+			}
+			return err
+		}},
+		{Name: "codec", Ping: a.codec.Ping},
+	}
+}
+
+// Handler answers HTTP requests, for tests that need no socket.
+func (a *App) Handler() http.Handler { return a.api }
+
+// Run listens and answers until ctx ends, then stops in order: not ready, no
+// new connections, requests under way finished, everything closed. listening,
+// if not nil, is told the address.
+func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
+	ln, err := net.Listen("tcp", a.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
+	}
+	server := &http.Server{
+		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: answerTime, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		a.sweepForever(background)
+	}()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	a.api.SetReady(true)
+	a.log.Info("ready", "address", ln.Addr().String(), "data", a.config.Data)
+	if listening != nil {
+		listening(ln.Addr())
+	}
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		err = a.drain(server)
+	}
+	stop()
+	<-swept
+	return err
+}
+
+func (a *App) drain(server *http.Server) error {
+	a.log.Info("stopping: finishing the requests under way", "at_most", drainTime)
+	a.api.SetReady(false)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		a.log.Warn("some requests did not finish in time and are cut off")
+		return server.Close()
+	}
+	return err
+}
+
+// sweepForever sweeps at once and then at intervals.
+func (a *App) sweepForever(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		done, err := a.purge.Sweep(ctx, a.store, a.config.Sweep)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.log.Warn("the sweep did not finish; the next one goes on", "error", err)
+		case done != (purge.Swept{}):
+			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "replays", done.Replays)
+		}
+		timer.Reset(a.config.Sweep.Every)
+	}
+}
+
+// Close closes what is open, last opened first.
+func (a *App) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}

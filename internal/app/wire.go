@@ -1,0 +1,60 @@
+package app
+
+import (
+	"context"
+	"os"
+
+	"safelight/internal/codec"
+	"safelight/internal/memcache"
+	"safelight/internal/plan"
+	"safelight/internal/render"
+	"safelight/internal/telemetry"
+)
+
+// worker is the codec pool as the services see it.
+type worker struct{ pool *codec.Pool }
+
+// Render makes a rendition for somebody who waits.
+func (w worker) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*render.Encoded, error) {
+	out, err := w.pool.Run(ctx, codec.Interactive, job, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes}, nil
+}
+
+// Inspect decodes an upload once; renders go before it.
+func (w worker) Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error) {
+	out, err := w.pool.Run(ctx, codec.Verify, job, source)
+	if err != nil {
+		return plan.Result{}, err
+	}
+	return out.Result, out.Close()
+}
+
+// observe registers what is counted outside of requests.
+func (a *App) observe(m *telemetry.Metrics, memory *memcache.Cache, r *render.Service) {
+	m.Cache("memory", memory)
+	m.Cache("disk", a.disk)
+	m.Gauge("render_waiting", "Renders that wait for admission.", func() float64 { return float64(r.Waiting()) })
+	m.Counter("render_refused_total", "Renders turned away because too many were waiting.", nil, func() float64 { return float64(r.Refused()) })
+	m.Gauge("store_free_bytes", "Room left where the data directory lies.", func() float64 {
+		free, err := a.store.FreeBytes()
+		if err != nil {
+			return 0
+		}
+		return float64(free)
+	})
+	m.Gauge("codec_processes_busy", "Codec processes at work.", func() float64 { return float64(a.codec.Stats().Busy) })
+	m.Gauge("codec_processes_idle", "Codec processes waiting for work.", func() float64 { return float64(a.codec.Stats().Idle) })
+	m.Gauge("codec_jobs_waiting", "Jobs that wait for a codec process.", func() float64 { return float64(a.codec.Stats().Waiting) })
+	for name, count := range map[string]func(codec.Stats) float64{
+		"codec_jobs_total":        func(s codec.Stats) float64 { return float64(s.Jobs) },
+		"codec_crashes_total":     func(s codec.Stats) float64 { return float64(s.Crashes) },
+		"codec_recycles_total":    func(s codec.Stats) float64 { return float64(s.Recycles) },
+		"codec_spawns_total":      func(s codec.Stats) float64 { return float64(s.Spawns) },
+		"codec_cpu_seconds_total": func(s codec.Stats) float64 { return s.CPUSeconds },
+	} {
+		m.Counter(name, "Codec processes.", nil, func() float64 { return count(a.codec.Stats()) })
+	}
+}

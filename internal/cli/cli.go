@@ -1,0 +1,146 @@
+// Package cli is the command line: safelight serve, version, config.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"safelight/internal/app"
+	"safelight/internal/codec"
+	"safelight/internal/codec/worker"
+	"safelight/internal/config"
+	"safelight/internal/telemetry"
+)
+
+// Version is set by the build.
+var Version = "dev"
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Take uploads and answer with renditions."`
+	Version versionCommand `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
+	Config  configCommand  `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
+	Codec   codecCommand   `cmd:"" hidden:"" help:"A codec process, started by serve."`
+}
+
+// settings are the flags that every command which reads the configuration has.
+type settings struct {
+	Config string `help:"Configuration file (YAML)." env:"SAFELIGHT_CONFIG" type:"path" placeholder:"FILE"`
+	Listen string `help:"Address to listen on (default 127.0.0.1:8080)." placeholder:"ADDR"`
+	Data   string `help:"Directory for everything that is stored (default ./data)." type:"path" placeholder:"DIR"`
+}
+
+func (s settings) load() (config.Config, error) {
+	c, err := config.Load(s.Config, config.Environ())
+	if err != nil {
+		return c, err
+	}
+	if s.Listen != "" {
+		c.Listen = s.Listen
+	}
+	if s.Data != "" {
+		c.Data = s.Data
+	}
+	return c, c.Validate()
+}
+
+// Main runs a command line and answers the exit status.
+func Main(args []string) int {
+	var c commands
+	parser, err := kong.New(&c, kong.Name("safelight"),
+		kong.Description("A self-hosted image platform: upload photos, get any rendition of them.\n\nEvery setting is also an environment variable: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return fail(err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		parser.FatalIfErrorf(err)
+	}
+	if err := ctx.Run(); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "safelight:", err)
+	return 1
+}
+
+type serveCommand struct {
+	settings `embed:""`
+}
+
+// Run serves until SIGINT or SIGTERM; a second one stops at once.
+func (c *serveCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	log := telemetry.Logger(os.Stderr, cfg.Log)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	a, err := app.Open(ctx, cfg, Version, log)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, stop) // from then on a signal kills
+	err = a.Run(ctx, func(addr net.Addr) {
+		fmt.Fprintf(os.Stderr, "Safelight is at http://%s\n", addr)
+	})
+	return errors.Join(err, a.Close())
+}
+
+type versionCommand struct {
+	settings `embed:""`
+}
+
+// Run asks a codec process what it has.
+func (c *versionCommand) Run() error {
+	fmt.Println("safelight", Version)
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	info, err := codec.Version(context.Background(), cfg.Codec)
+	if err != nil {
+		return err
+	}
+	fmt.Println("libvips  ", info.Vips)
+	for _, l := range info.Codecs {
+		fmt.Printf("%-10s%s\n", l.Name, l.Version)
+	}
+	fmt.Println("sandbox  ", info.Sandbox)
+	return nil
+}
+
+type configCommand struct {
+	settings `embed:""`
+}
+
+// Run prints the configuration in force.
+func (c *configCommand) Run() error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	return cfg.Print(os.Stdout)
+}
+
+type codecCommand struct{}
+
+// Run is the life of a codec process.
+func (codecCommand) Run() error {
+	worker.Main()
+	return nil
+}
