@@ -33,6 +33,7 @@ enum { T_BOOLEAN = 5, T_INT = 6, T_UINT64 = 11, T_ENUM = 12, T_FLAGS = 13, T_DOU
   X(size_t, vips_tracked_get_mem, (void)) \
   X(int, vips_tracked_get_files, (void)) \
   X(char *, vips_error_buffer_copy, (void)) \
+  X(void, vips_error_clear, (void)) \
   X(void, vips_error, (const char *, const char *, ...)) \
   X(GType, vips_type_find, (const char *, const char *)) \
   X(void *, vips_operation_new, (const char *)) \
@@ -281,6 +282,7 @@ static int get_argument(void *object, const char *operation, vs_arg *arg) {
 }
 
 int vs_call(const char *operation, vs_arg *args, int n) {
+  f.vips_error_clear(); // libvips adds to it without failing
   void *object = f.vips_operation_new(operation);
   if (!object)
     return -1;

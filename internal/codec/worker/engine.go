@@ -128,7 +128,15 @@ func (e *Engine) classify(err error, job plan.Job, files Files) error {
 		return fault.Wrap(fault.Internal, cause, "the codec was asked for something that it doesn't have")
 	}
 	return &fault.Error{Kind: fault.Unprocessable, Code: "undecodable-image", Cause: cause,
-		Message: "the file is damaged, or no " + strings.ToUpper(job.Load.Format.String()) + " picture that can be decoded"}
+		Message: "the file is damaged, or no " + display(job.Load.Format) + " picture that can be decoded"}
+}
+
+// display is a format's name in a sentence.
+func display(f format.Format) string {
+	if f == format.WebP {
+		return "WebP"
+	}
+	return strings.ToUpper(f.String())
 }
 
 type causeError struct{ text string }

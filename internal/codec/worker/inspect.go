@@ -77,27 +77,31 @@ func (e *Engine) otherPages(l plan.Load, files Files, pages int) error {
 }
 
 // thumb makes a small copy in memory, in the stored orientation, and tells
-// whether any pixel is not opaque. The picture is read to its last row.
+// whether any pixel is not opaque.
 func (p *picture) thumb(i *vips.Image) (*vips.Image, bool, error) {
-	size := sizeOf(i)
-	to := geom.Resolve(size, geom.Size{W: thumbSide, H: thumbSide}, geom.Inside).Scaled
-	small := i
-	clear := false
-	var err error
+	to := geom.Resolve(sizeOf(i), geom.Size{W: thumbSide, H: thumbSide}, geom.Inside).Scaled
 	if i.HasAlpha() {
-		small, clear, err = p.thumbAlpha(i, to)
-	} else if small, err = p.scale(i, to); err == nil {
+		return p.thumbAlpha(i, to)
+	}
+	small, err := p.shrunk(i, to)
+	if err == nil {
 		small, err = p.scope.CopyMemory(small)
 	}
-	if err != nil {
-		return nil, false, err
+	return small, false, err
+}
+
+// shrunk scales down without leaving a row of the picture out, which "resize"
+// by itself does at the bottom when it begins with averaging blocks of pixels.
+func (p *picture) shrunk(i *vips.Image, to geom.Size) (*vips.Image, error) {
+	blocks := min(i.Width()/to.W, i.Height()/to.H) / 2
+	if blocks > 1 {
+		var err error
+		i, err = p.scope.Op("shrink", i, vips.Set("hshrink", blocks), vips.Set("vshrink", blocks), vips.Set("ceil", true))
+		if err != nil {
+			return nil, err
+		}
 	}
-	// Shrinking may leave the last rows out; this reads on to the end.
-	last, err := p.area(i, geom.Rect{Y: size.H - 1, W: size.W, H: 1})
-	if err == nil {
-		_, err = p.drain(last)
-	}
-	return small, clear, err
+	return p.scale(i, to)
 }
 
 // thumbAlpha looks at the alpha before it is rounded: one clear pixel among
@@ -109,7 +113,7 @@ func (p *picture) thumbAlpha(i *vips.Image, to geom.Size) (*vips.Image, bool, er
 	}
 	sized, err := p.scope.Op("premultiply", i)
 	if err == nil {
-		sized, err = p.scale(sized, to)
+		sized, err = p.shrunk(sized, to)
 	}
 	if err == nil {
 		sized, err = p.scope.CopyMemory(sized)

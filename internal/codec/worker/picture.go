@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"safelight/internal/fault"
@@ -93,6 +95,10 @@ func (p *picture) load(l plan.Load) error {
 func (p *picture) open(l plan.Load, fd, pages int) (*vips.Image, error) {
 	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "a file for the codec can't be read from its start")
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err == nil && st.Size == 0 {
+		return nil, errors.New("the file is empty") // which libvips 8.14 aborts on
 	}
 	source, err := p.scope.SourceFD(fd)
 	if err != nil {

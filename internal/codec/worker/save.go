@@ -40,18 +40,15 @@ func (p *picture) save(s plan.Save, fd int) (plan.Result, error) {
 	size := p.size()
 	if most := longestSide[s.Format]; size.W > most || size.H > most {
 		return plan.Result{}, &fault.Error{Kind: fault.Unprocessable, Code: "side-too-long",
-			Message: strings.ToUpper(s.Format.String()) + " can't hold a picture of this width or height"}
+			Message: display(s.Format) + " can't hold a picture of this width or height"}
 	}
 	result := plan.Result{Width: size.W, Height: size.H, Pages: len(p.frames)}
 	roll, err := p.join()
 	if err != nil {
 		return plan.Result{}, err
 	}
-	if s.KeepICC {
-		roll, err = p.bare(roll)
-		if err != nil {
-			return plan.Result{}, err
-		}
+	if roll, err = p.bare(roll, s.KeepICC); err != nil {
+		return plan.Result{}, err
 	}
 	target, err := p.scope.TargetFD(fd)
 	if err != nil {
@@ -108,18 +105,19 @@ func (p *picture) join() (*vips.Image, error) {
 	return roll, nil
 }
 
-// bare takes all metadata off but the colour profile and what savers of
-// animations go by.
-func (p *picture) bare(i *vips.Image) (*vips.Image, error) {
+// bare takes all metadata off but what savers of animations go by, and the
+// colour profile if it is to be kept. (The savers' own "strip" leaves some of it
+// in WebP files.)
+func (p *picture) bare(i *vips.Image, keepICC bool) (*vips.Image, error) {
 	out, err := p.scope.Op("copy", i)
 	if err != nil {
 		return nil, err
 	}
 	for _, field := range out.Fields() {
 		switch {
-		case field == "orientation", strings.HasPrefix(field, "exif-"), strings.HasPrefix(field, "iptc-"),
-			strings.HasPrefix(field, "photoshop-"), strings.HasPrefix(field, "xmp-"), strings.HasPrefix(field, "png-comment-"),
-			strings.HasPrefix(field, "heif-"), strings.HasSuffix(field, "-comment"):
+		case field == profileField && keepICC:
+		case field == "orientation", strings.HasSuffix(field, "-data"), strings.HasSuffix(field, "-comment"),
+			strings.HasPrefix(field, "exif-"), strings.HasPrefix(field, "png-comment-"), strings.HasPrefix(field, "heif-"):
 			out.Remove(field)
 		}
 	}
