@@ -10,6 +10,9 @@ import (
 	"safelight/internal/format"
 )
 
+// maxBands is CMYK with alpha: no picture that can be shown has more.
+const maxBands = 5
+
 // check holds a header against the limits. Each breach names its setting.
 func (c Config) check(h format.Header) error {
 	side := int64(max(h.Width, h.Height))
@@ -28,6 +31,9 @@ func (c Config) check(h format.Header) error {
 	case total > c.MaxTotalPixels:
 		return fault.Limit(fault.Unprocessable, "ingest.max_total_pixels", c.MaxTotalPixels, total,
 			"all pages together have %d pixels; the limit is %d", total, c.MaxTotalPixels)
+	case h.Bands > maxBands:
+		return fault.Limit(fault.Unprocessable, "bands", maxBands, int64(h.Bands),
+			"a pixel has %d channels; the limit is %d", h.Bands, maxBands)
 	case h.Scans > c.MaxScans:
 		return fault.Limit(fault.Unprocessable, "ingest.max_scans", int64(c.MaxScans), int64(h.Scans),
 			"the JPEG has %d scans; the limit is %d", h.Scans, c.MaxScans)

@@ -214,8 +214,18 @@ func (s *Service) verify(ctx context.Context, f *Spooled, header *format.Header)
 	if err != nil {
 		return asset.Looks{}, err
 	}
-	header.Alpha = seen.Alpha
+	adopt(header, seen)
 	return asset.Looks{Verified: true, ThumbHash: seen.ThumbHash, BlurHash: seen.BlurHash, PHash: seen.PHash}, nil
+}
+
+// adopt lets what a decoder saw stand over what the header said: sizes are
+// planned with, so they must be true.
+func adopt(h *format.Header, seen plan.Result) {
+	h.Alpha = seen.Alpha
+	if seen.Width > 0 && seen.Height > 0 {
+		h.Width, h.Height = seen.Width, seen.Height
+		h.Width, h.Height = h.Upright() // seen is upright; the header is as stored
+	}
 }
 
 // keys are the keys that the image may get.
