@@ -102,7 +102,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	memory, err := memcache.Open(memcache.Config{MaxBytes: a.config.Cache.MemoryBytes, MaxEntryBytes: a.config.Render.KeepInCache})
+	memory, err := memcache.New(memcache.Config{MaxBytes: a.config.Cache.MemoryBytes})
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,12 @@ func (a *App) checks() []httpapi.Check {
 			}
 			return err
 		}},
-		{Name: "codec", Ping: a.codec.Ping},
+		{Name: "codec", Ping: func(context.Context) error {
+			if a.codec.Stats().Processes == 0 {
+				return fault.New(fault.Unavailable, "no codec process is running")
+			}
+			return nil
+		}},
 	}
 }
 

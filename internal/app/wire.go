@@ -25,7 +25,7 @@ func (w worker) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*
 
 // Inspect decodes an upload once; renders go before it.
 func (w worker) Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error) {
-	out, err := w.pool.Run(ctx, codec.Verify, job, source)
+	out, err := w.pool.Run(ctx, codec.Interactive, job, source)
 	if err != nil {
 		return plan.Result{}, err
 	}
@@ -52,7 +52,7 @@ func (a *App) observe(m *telemetry.Metrics, memory *memcache.Cache, r *render.Se
 		"codec_jobs_total":        func(s codec.Stats) float64 { return float64(s.Jobs) },
 		"codec_crashes_total":     func(s codec.Stats) float64 { return float64(s.Crashes) },
 		"codec_recycles_total":    func(s codec.Stats) float64 { return float64(s.Recycles) },
-		"codec_spawns_total":      func(s codec.Stats) float64 { return float64(s.Spawns) },
+		"codec_starts_total":      func(s codec.Stats) float64 { return float64(s.Starts) },
 		"codec_cpu_seconds_total": func(s codec.Stats) float64 { return s.CPUSeconds },
 	} {
 		m.Counter(name, "Codec processes.", nil, func() float64 { return count(a.codec.Stats()) })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -26,7 +27,6 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Take uploads and answer with renditions."`
 	Version versionCommand `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config  configCommand  `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
-	Codec   codecCommand   `cmd:"" hidden:"" help:"A codec process, started by serve."`
 }
 
 // settings are the flags that every command which reads the configuration has.
@@ -52,6 +52,9 @@ func (s settings) load() (config.Config, error) {
 
 // Main runs a command line and answers the exit status.
 func Main(args []string) int {
+	if len(args) == 1 && args[0] == "codec" {
+		return worker.Main() // nothing of the command line is needed there
+	}
 	var c commands
 	parser, err := kong.New(&c, kong.Name("safelight"),
 		kong.Description("A self-hosted image platform: upload photos, get any rendition of them.\n\nEvery setting is also an environment variable: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES."),
@@ -116,11 +119,11 @@ func (c *versionCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("libvips  ", info.Vips)
-	for _, l := range info.Codecs {
-		fmt.Printf("%-10s%s\n", l.Name, l.Version)
+	fmt.Printf("%-14s%s\n", "libvips", info.Libvips)
+	for _, l := range info.Libraries {
+		fmt.Printf("%-14s%s\n", l.Name, l.Version)
 	}
-	fmt.Println("sandbox  ", info.Sandbox)
+	fmt.Printf("%-14s%s\n%-14s%s\n%-14s%s\n", "reads", strings.Join(info.Reads, " "), "writes", strings.Join(info.Writes, " "), "sandbox", info.Sandbox)
 	return nil
 }
 
@@ -135,12 +138,4 @@ func (c *configCommand) Run() error {
 		return err
 	}
 	return cfg.Print(os.Stdout)
-}
-
-type codecCommand struct{}
-
-// Run is the life of a codec process.
-func (codecCommand) Run() error {
-	worker.Main()
-	return nil
 }

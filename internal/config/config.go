@@ -80,8 +80,8 @@ func Load(path string, environ []string) (Config, error) {
 	if err := loadEnviron(k, environ); err != nil {
 		return c, err
 	}
-	err := k.UnmarshalWithConf("", nil, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		Result: &c, TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
+	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), sizes),
 	}})
 	if err != nil {
