@@ -9,7 +9,6 @@ import (
 	"go.uber.org/goleak"
 
 	"safelight/internal/codec/worker"
-	"safelight/internal/plan"
 )
 
 // The test binary is its own codec process.
@@ -55,4 +54,3 @@ func file(t testing.TB, b []byte) *os.File {
 	return f
 }
 
-var _ plan.Job

@@ -6,9 +6,17 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"image/png"
 	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/geom"
 	"safelight/internal/plan"
@@ -32,13 +40,46 @@ func photo(t testing.TB, w, h int) []byte {
 
 func renderJob(side int) plan.Job {
 	return plan.Job{
-		Load: plan.Load{Format: format.JPEG},
-		Steps: []plan.Step{
-			{Resize: &plan.Resize{To: geom.Size{W: side, H: side}}},
-			{SRGB: true},
-		},
-		Save: &plan.Save{Format: format.JPEG, Quality: 80},
+		Load:  plan.Load{Format: format.JPEG},
+		Steps: []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: side, H: side}}}, {SRGB: true}},
+		Save:  &plan.Save{Format: format.JPEG, Quality: 80},
 	}
+}
+
+// slowJob takes many seconds of processor time.
+func slowJob() plan.Job {
+	job := renderJob(0)
+	job.Steps = []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: 6000, H: 4000}, Exact: true}}, {Blur: 60}, {Sharpen: 8}, {Blur: 60}, {Sharpen: 9}}
+	job.Save = &plan.Save{Format: format.WebP, Quality: 90, Effort: 6}
+	return job
+}
+
+func mustRender(t testing.TB, p *Pool) {
+	t.Helper()
+	out, err := p.Run(context.Background(), Interactive, renderJob(64), file(t, photo(t, 128, 96)))
+	if err != nil {
+		t.Fatal("an ordinary picture fails:", err)
+	}
+	out.Close()
+}
+
+// working waits until a process computes.
+func working(p *process) {
+	for from := p.clock(); p.clock() < from+30*time.Millisecond; {
+		runtime.Gosched()
+	}
+}
+
+func onlyProcess(p *Pool) *process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idle[0]
+}
+
+func single() Config {
+	cfg := testConfig()
+	cfg.Processes, cfg.Spares = 1, 1
+	return cfg
 }
 
 func TestRender(t *testing.T) {
@@ -62,5 +103,327 @@ func TestRender(t *testing.T) {
 	}
 	if n, err := out.File.WriteAt([]byte("x"), 0); err == nil {
 		t.Error("a sealed result took", n, "bytes")
+	}
+	if err := out.File.Truncate(0); err == nil {
+		t.Error("a sealed result was emptied")
+	}
+}
+
+func TestInspectAndOverlay(t *testing.T) {
+	p := openPool(t, testConfig())
+	source := photo(t, 640, 480)
+	out, err := p.Run(context.Background(), Interactive, plan.Job{Load: plan.Load{Format: format.JPEG}, Inspect: true}, file(t, source))
+	if err != nil || out.File != nil || out.Width != 640 || len(out.ThumbHash) == 0 || out.BlurHash == "" {
+		t.Fatal(out, err)
+	}
+	job := renderJob(200)
+	job.Steps = append(job.Steps, plan.Step{Watermark: &plan.Watermark{Format: format.JPEG, Scale: 0.2, Opacity: 0.5}},
+		plan.Step{Text: &plan.Text{String: "Grüße 漢字", Size: 20, Opacity: 1}})
+	if out, err = p.Run(context.Background(), Interactive, job, file(t, source), file(t, source)); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+}
+
+// Every format works within the closed sandbox, not only in an engine by itself.
+func TestFormatsInTheSandbox(t *testing.T) {
+	p := openPool(t, testConfig())
+	source := photo(t, 640, 480)
+	for _, f := range format.All() {
+		if !f.Encodable() {
+			continue
+		}
+		job := renderJob(100)
+		job.Save.Format = f
+		out, err := p.Run(context.Background(), Interactive, job, file(t, source))
+		if err != nil {
+			t.Errorf("to %s: %v", f, err)
+			continue
+		}
+		job.Load.Format, job.Save.Format = f, format.PNG
+		back, err := p.Run(context.Background(), Interactive, job, out.File)
+		if err != nil {
+			t.Errorf("from %s: %v", f, err)
+			continue
+		}
+		back.Close()
+		out.Close()
+	}
+}
+
+func TestCrashCostsOneJob(t *testing.T) {
+	p := openPool(t, single())
+	one := onlyProcess(p)
+	go func() {
+		working(one)
+		_ = one.cmd.Process.Kill()
+	}()
+	_, err := p.Run(context.Background(), Background, slowJob(), file(t, photo(t, 800, 600)))
+	if fault.Of(err) != fault.Unprocessable || fault.As(err).Code != "codec-crashed" {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	mustRender(t, p)
+	t.Log("the next picture took", time.Since(begin))
+	if s := p.Stats(); s.Crashes != 1 || s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A process that dies between jobs is nobody's fault, and nobody notices.
+func TestIdleDeathIsNotSeen(t *testing.T) {
+	cfg := single()
+	cfg.Spares = 0
+	p := openPool(t, cfg)
+	for range 5 {
+		mustRender(t, p)
+		p.mu.Lock()
+		for _, one := range p.idle {
+			_ = one.cmd.Process.Kill()
+		}
+		p.mu.Unlock()
+	}
+	mustRender(t, p)
+}
+
+func TestCPULimit(t *testing.T) {
+	cfg := single()
+	cfg.CPUInteractive = 300 * time.Millisecond
+	p := openPool(t, cfg)
+	begin := time.Now()
+	_, err := p.Run(context.Background(), Interactive, slowJob(), file(t, photo(t, 800, 600)))
+	if fault.Of(err) != fault.Timeout || !strings.Contains(err.Error(), "processor time") {
+		t.Fatal(err)
+	}
+	t.Log(err, "after", time.Since(begin))
+	mustRender(t, p)
+	s := p.Stats()
+	if s.Kills["cpu"] != 1 || s.CPUSeconds < 0.3 || s.CPUSeconds > 3 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestWallLimit(t *testing.T) {
+	cfg := single()
+	cfg.WallInteractive = 200 * time.Millisecond
+	p := openPool(t, cfg)
+	_, err := p.Run(context.Background(), Interactive, slowJob(), file(t, photo(t, 800, 600)))
+	if fault.Of(err) != fault.Timeout {
+		t.Fatal(err)
+	}
+	mustRender(t, p)
+}
+
+func TestMemoryLimit(t *testing.T) {
+	m := image.NewGray(image.Rect(0, 0, 10000, 10000))
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	cfg := single()
+	cfg.MemoryBytes = 64 << 20
+	job := plan.Job{Load: plan.Load{Format: format.PNG}, Steps: []plan.Step{{Rotate: &plan.Rotate{Degrees: 90}}},
+		Save: &plan.Save{Format: format.JPEG, Quality: 80}}
+	for name, watchAfter := range map[string]time.Duration{"by the watchdog": 20 * time.Millisecond, "by the limit on data": time.Hour} {
+		if name == "by the limit on data" && raceDetector {
+			continue
+		}
+		if name == "by the limit on data" { // more than the room that is beside the limit
+			job.Steps = append([]plan.Step{{Resize: &plan.Resize{To: geom.Size{W: 24000, H: 20000}, Exact: true}}}, job.Steps...)
+		}
+		cfg.WatchAfter = watchAfter
+		p := openPool(t, cfg)
+		_, err := p.Run(context.Background(), Interactive, job, file(t, b.Bytes()))
+		if fault.Of(err) != fault.Unprocessable || fault.As(err).Code != "needs-memory" {
+			t.Fatal(name, err)
+		}
+		t.Log(name, err)
+		mustRender(t, p)
+	}
+}
+
+func TestOutputLimit(t *testing.T) {
+	cfg := single()
+	cfg.OutputBytes = 64 << 10
+	p := openPool(t, cfg)
+	job := renderJob(1000)
+	job.Save = &plan.Save{Format: format.PNG}
+	for range 2 {
+		_, err := p.Run(context.Background(), Interactive, job, file(t, photo(t, 1000, 800)))
+		if fault.Of(err) != fault.TooLarge {
+			t.Fatal(err)
+		}
+	}
+	mustRender(t, p)
+	if s := p.Stats(); s.Crashes > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestCancelRunning(t *testing.T) {
+	p := openPool(t, single())
+	one := onlyProcess(p)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		working(one)
+		cancel()
+	}()
+	begin := time.Now()
+	_, err := p.Run(ctx, Background, slowJob(), file(t, photo(t, 800, 600)))
+	if fault.Of(err) != fault.Canceled || time.Since(begin) > 2*time.Second {
+		t.Fatal(err, time.Since(begin))
+	}
+	<-one.exited // it stops to burn
+	mustRender(t, p)
+	if s := p.Stats(); s.Kills["canceled"] != 1 || s.Crashes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestQueue(t *testing.T) {
+	cfg := single()
+	cfg.Spares = 0
+	p := openPool(t, cfg)
+	hold, err := p.acquire(context.Background(), Background)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever leaves the queue leaves at once.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if _, err := p.Run(ctx, Interactive, renderJob(9), file(t, photo(t, 64, 64))); fault.Of(err) != fault.Timeout {
+		t.Fatal(err)
+	}
+	// Two background jobs wait, then two interactive ones: these go first, each kind in order.
+	var mu sync.Mutex
+	var order []string
+	var wg sync.WaitGroup
+	for i, name := range []string{"b1", "b2", "i1", "i2"} {
+		class := []Class{Background, Background, Interactive, Interactive}[i]
+		wg.Go(func() {
+			one, err := p.acquire(context.Background(), class)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			order = append(order, name)
+			mu.Unlock()
+			p.release(one, class, true)
+		})
+		for p.Stats().Waiting != i+1 {
+			runtime.Gosched()
+		}
+	}
+	p.release(hold, Background, true)
+	wg.Wait()
+	if got := strings.Join(order, " "); got != "i1 i2 b1 b2" {
+		t.Errorf("the order was %s", got)
+	}
+}
+
+// Background jobs leave a process for those who wait for an answer.
+func TestBackgroundLeavesRoom(t *testing.T) {
+	p := openPool(t, testConfig())
+	one, err := p.acquire(context.Background(), Background)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.acquire(ctx, Background); fault.Of(err) != fault.Timeout {
+		t.Error("a second background job was let in:", err)
+	}
+	mustRender(t, p)
+	p.release(one, Background, true)
+}
+
+func TestRecycle(t *testing.T) {
+	cfg := single()
+	cfg.RecycleJobs = 3
+	p := openPool(t, cfg)
+	for range 10 {
+		mustRender(t, p)
+	}
+	if s := p.Stats(); s.Recycles != 3 || s.Crashes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	p := openPool(t, testConfig())
+	source := file(t, photo(t, 600, 400)).Name()
+	var wg sync.WaitGroup
+	for range 60 {
+		wg.Go(func() {
+			f, err := os.Open(source)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			out, err := p.Run(context.Background(), Interactive, renderJob(64), f)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out.Close()
+		})
+	}
+	wg.Wait()
+}
+
+func TestNoLibvips(t *testing.T) {
+	cfg := single()
+	cfg.VipsLibrary = filepath.Join(t.TempDir(), "libvips.so.42")
+	_, err := Version(context.Background(), cfg)
+	if fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "libvips42") {
+		t.Fatal(err)
+	}
+	t.Log(err)
+	cfg.VipsLibrary = ""
+	cfg.Command = []string{"/bin/true"}
+	if _, err := Version(context.Background(), cfg); fault.Of(err) != fault.Unavailable {
+		t.Fatal(err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	info, err := Version(context.Background(), testConfig())
+	if err != nil || info.Libvips == "" || len(info.Reads) == 0 || len(info.Writes) == 0 || len(info.Libraries) == 0 {
+		t.Fatal(info, err)
+	}
+}
+
+func TestCloseEndsJobs(t *testing.T) {
+	p := openPool(t, single())
+	one := onlyProcess(p)
+	go func() {
+		working(one)
+		p.Close()
+	}()
+	if _, err := p.Run(context.Background(), Background, slowJob(), file(t, photo(t, 800, 600))); fault.Of(err) != fault.Unavailable {
+		t.Error(err)
+	}
+	if _, err := p.Run(context.Background(), Background, slowJob(), file(t, photo(t, 80, 60))); fault.Of(err) != fault.Unavailable {
+		t.Error(err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+	cfg := DefaultConfig()
+	cfg.MemoryBytes = 1
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "codec.memory_bytes") {
+		t.Error(err)
+	}
+	job := renderJob(2000)
+	small, _ := cfg.deadlines(Background, &job)
+	job.Load.Pages = -1
+	large, _ := cfg.deadlines(Background, &job)
+	if small != 90*time.Second || large <= small {
+		t.Error(small, large)
 	}
 }

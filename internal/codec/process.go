@@ -59,7 +59,6 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, fork func(func() e
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "a codec process can't be given a socket")
 	}
-	defer theirs.Close()
 	p := &process{exited: make(chan struct{}), conn: ours, buffer: make([]byte, wire.MaxMessage)}
 	p.cmd = exec.Command(cfg.Command[0], cfg.Command[1:]...)
 	p.cmd.Env = append(environment(), cfg.Env...)
@@ -69,11 +68,13 @@ func start(ctx context.Context, cfg Config, log *slog.Logger, fork func(func() e
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		ours.Close()
+		theirs.Close()
 		return nil, fault.Wrap(fault.Unavailable, err, "a codec process can't be given a pipe")
 	}
 	p.cmd.Stderr = writer
 	err = fork(p.cmd.Start)
 	writer.Close()
+	theirs.Close()
 	if err != nil {
 		ours.Close()
 		reader.Close()
@@ -148,7 +149,7 @@ func (p *process) greet(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// errUnsent: the process was gone before it saw the message.
+// errUnsent means that the process was gone before it saw the message.
 var errUnsent = errors.New("the codec process took no message")
 
 // exchange sends a message with files and reads the answer.
@@ -161,6 +162,9 @@ func (p *process) exchange(message []byte, fds []int, answer any) error {
 		return fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	n, err := p.conn.Read(p.buffer)
+	if errors.Is(err, unix.ECONNRESET) { // it died with the message unread (unix(7))
+		return fmt.Errorf("%w: %w", errUnsent, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,8 @@ func (p *Pool) do(ctx context.Context, class Class, job *plan.Job, one *process,
 		one.end(broken)
 	case err != nil:
 		err = p.lost(ctx, one, why, err, cpu, wall)
+	case reply.Error != nil && reply.Error.Code == codeMemory:
+		err = p.needsMemory(reply.Error.Fault().Cause)
 	case reply.Error != nil:
 		err = reply.Error.Fault()
 	default:
@@ -162,10 +164,12 @@ func (p *Pool) lost(ctx context.Context, one *process, why reason, cause error, 
 		Message: "the picture made its decoder fail"}
 }
 
+const codeMemory = "needs-memory"
+
 func (p *Pool) needsMemory(cause error) error {
 	e := fault.Limit(fault.Unprocessable, "codec.memory_bytes", p.cfg.MemoryBytes, 0,
 		"the picture needs more memory than %d MiB", p.cfg.MemoryBytes>>20)
-	e.Code, e.Cause = "needs-memory", cause
+	e.Code, e.Cause = codeMemory, cause
 	return e
 }
 

@@ -38,7 +38,7 @@ type Files struct {
 func Open(setup wire.Setup) (*Engine, error) {
 	// libvips spills pictures over this size to a temporary file; here there is
 	// no place to put one, and the memory limit decides.
-	os.Setenv("VIPS_DISC_THRESHOLD", "1t")
+	os.Setenv("VIPS_DISC_THRESHOLD", "1000g")
 	if err := vips.Open(setup.Library, "vips-heif"); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "libvips can't be loaded")
 	}

@@ -132,10 +132,14 @@ func (e *Engine) serve() (again bool, err error) {
 	return true, answer(reply)
 }
 
+// One message at a time is read, into the same memory.
+var (
+	buffer = make([]byte, wire.MaxMessage)
+	oob    = make([]byte, unix.CmsgSpace(4*wire.MaxFiles))
+)
+
 // receive reads one message with its descriptors; none at all is the end.
 func receive(v any, flags int) (fds []int, err error) {
-	buffer := make([]byte, wire.MaxMessage)
-	oob := make([]byte, unix.CmsgSpace(4*wire.MaxFiles))
 	var n, oobn int
 	for {
 		n, oobn, _, _, err = unix.Recvmsg(wire.SocketFD, buffer, oob, flags|unix.MSG_CMSG_CLOEXEC)
