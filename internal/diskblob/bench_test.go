@@ -54,7 +54,7 @@ func benchmarkCommit(b *testing.B, name func(id uint64) string) {
 		start := time.Now()
 		for range writers {
 			wg.Go(func() {
-				for range 8 {
+				for range 40 {
 					if err := do(); err != nil {
 						b.Error(err)
 					}
@@ -65,14 +65,14 @@ func benchmarkCommit(b *testing.B, name func(id uint64) string) {
 		return time.Since(start)
 	}
 	var inOurs, inLoop time.Duration
-	b.SetBytes(writers * 8 * size)
+	b.SetBytes(writers * 40 * size)
 	for b.Loop() {
 		inOurs += measure(ours)
 		b.StopTimer()
 		inLoop += measure(loop)
 		b.StartTimer()
 	}
-	total := float64(b.N * writers * 8)
+	total := float64(b.N * writers * 40)
 	b.ReportMetric(total/inOurs.Seconds(), "MB/s-ours")
 	b.ReportMetric(total/inLoop.Seconds(), "MB/s-bare")
 	b.ReportMetric(inLoop.Seconds()/inOurs.Seconds(), "ratio")

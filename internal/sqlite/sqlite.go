@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -84,6 +85,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, classify(err, "opening the database")
 	}
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
 	db := &DB{
 		writing: sql.OpenDB(connector(path, cfg, "rwc")),
 		reading: sql.OpenDB(connector(path, cfg, "ro")),
@@ -96,6 +100,20 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// makePrivate makes a missing database file that only its owner can read, as it
+// holds secrets; SQLite gives its other files the same mode. A file that exists
+// must not be opened here: closing it would free SQLite's locks on it.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	}
+	return classify(err, "making the database")
 }
 
 func (db *DB) start(ctx context.Context) error {

@@ -60,6 +60,11 @@ func TestReopen(t *testing.T) {
 		if err := add(db, uint64(i), fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
+		for _, end := range []string{"", "-wal", "-shm"} {
+			if fi, err := os.Stat(filepath.Join(dir, "x.db"+end)); err != nil || fi.Mode().Perm() != 0o600 {
+				t.Errorf("others can read the database's secrets in %s: %v, %v", end, fi.Mode(), err)
+			}
+		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
