@@ -28,27 +28,27 @@ const (
 
 // Config sets a pool up. DefaultConfig gives values that Validate accepts.
 type Config struct {
-	Processes   int      // jobs at once; 0 is one for each core
-	Background  int      // of these, how many may do background jobs; 0 is all but one, at least one
-	Spares      int      // warm processes beside those, to take a killed one's place
-	Command     []string // of a codec process; empty is this program with the argument "codec"
-	Env         []string // added to a codec process' environment
-	VipsLibrary string   // libvips to load; empty is the system's
-	Readable    []string // folders that a codec process may read beside the system's libraries and fonts
+	Processes   int      `koanf:"processes"`    // jobs at once; 0 is one for each core
+	Background  int      `koanf:"background"`   // of these, how many may do background jobs; 0 is all but one, at least one
+	Spares      int      `koanf:"spares"`       // warm processes beside those, to take a killed one's place
+	Command     []string `koanf:"command"`      // of a codec process; empty is this program with the argument "codec"
+	Env         []string `koanf:"env"`          // added to a codec process' environment
+	VipsLibrary string   `koanf:"vips_library"` // libvips to load; empty is the system's
+	Readable    []string `koanf:"readable"`     // folders that a codec process may read beside the system's libraries and fonts
 
-	MemoryBytes int64 // for one process, beside what it holds at rest
-	OutputBytes int64 // largest result
+	MemoryBytes int64 `koanf:"memory_bytes"` // for one process, beside what it holds at rest
+	OutputBytes int64 `koanf:"output_bytes"` // largest result
 
-	CPUInteractive            time.Duration // processor time of one job
-	WallInteractive           time.Duration
-	CPUBackground             time.Duration // of any background job …
-	CPUBackgroundPerMegapixel time.Duration // … and more for each megapixel of output
-	WallFactor                float64       // a background job's wall time, in its processor time
+	CPUInteractive            time.Duration `koanf:"cpu_interactive"` // processor time of one job
+	WallInteractive           time.Duration `koanf:"wall_interactive"`
+	CPUBackground             time.Duration `koanf:"cpu_background"`               // of any background job …
+	CPUBackgroundPerMegapixel time.Duration `koanf:"cpu_background_per_megapixel"` // … and more for each megapixel of output
+	WallFactor                float64       `koanf:"wall_factor"`                  // a background job's wall time, in its processor time
 
-	RecycleJobs     int           // a process is replaced after so many jobs; 0 is never
-	RecycleRSSBytes int64         // … or when it holds more than this between jobs; 0 is never
-	StartTimeout    time.Duration // for a process to be ready
-	WatchAfter      time.Duration // into a job before it is looked at, and between looks
+	RecycleJobs     int           `koanf:"recycle_jobs"`      // a process is replaced after so many jobs; 0 is never
+	RecycleRSSBytes int64         `koanf:"recycle_rss_bytes"` // … or when it holds more than this between jobs; 0 is never
+	StartTimeout    time.Duration `koanf:"start_timeout"`     // for a process to be ready
+	WatchAfter      time.Duration `koanf:"watch_after"`       // into a job before it is looked at, and between looks
 }
 
 // DefaultConfig is a pool of one process for each core and one spare.

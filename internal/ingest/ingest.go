@@ -221,7 +221,6 @@ func (s *Service) verify(ctx context.Context, f *Spooled, header *format.Header)
 // adopt lets what a decoder saw stand over what the header said: sizes are
 // planned with, so they must be true.
 func adopt(h *format.Header, seen plan.Result) {
-	h.Alpha = seen.Alpha
 	if seen.Width > 0 && seen.Height > 0 {
 		h.Width, h.Height = seen.Width, seen.Height
 		h.Width, h.Height = h.Upright() // seen is upright; the header is as stored

@@ -324,7 +324,7 @@ func Inspect(h format.Header) Job {
 		load.Shrink = 8
 	}
 	if h.Pages > 1 {
-		load.Pages = h.Pages
+		load.Pages = -1
 	}
 	job := Job{Load: load, Inspect: true}
 	if h.Orientation > 1 {
