@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"strings"
+	"testing"
 
 	"safelight/internal/format"
 )
@@ -42,4 +44,41 @@ func RoundTrip(h format.Header) (format.Header, error) {
 func (db *DB) Query(ctx context.Context, text string) (n int, err error) {
 	err = db.reading.QueryRowContext(ctx, text).Scan(&n)
 	return n, err
+}
+
+// PingText is the one statement that may scan (a single row).
+const PingText = selectPing
+
+// Plans asks how each statement finds its rows.
+func (db *DB) Plans(t *testing.T) map[string][]string {
+	t.Helper()
+	texts := writeSQL[sqlUseBlob:]
+	for text := range db.reads {
+		texts = append(texts, text)
+	}
+	plans := map[string][]string{}
+	for _, text := range texts {
+		args := strings.Count(text, "?")
+		for n := 1; n <= 6 && strings.Contains(text, "?1"); n++ {
+			if strings.Contains(text, fmt.Sprint("?", n)) {
+				args = n
+			}
+		}
+		rows, err := db.reading.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, make([]any, args)...)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plans[text] = append(plans[text], detail)
+		}
+		if err := rows.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return plans
 }
