@@ -53,29 +53,44 @@ func forbidden(r rune) bool {
 }
 
 // CleanName makes a safe file name of what a client sent: the last path
-// segment (either slash), NFC, forbidden characters dropped, leading dots and
-// dashes and spaces trimmed, at most MaxNameBytes with the extension kept. It
-// is "" when nothing is left.
+// segment (either slash), NFC, forbidden characters dropped, leading dots,
+// dashes, tildes and spaces and trailing dots and spaces trimmed, at most
+// MaxNameBytes with the extension kept. It is "" when nothing is left, and
+// otherwise a key of one segment.
 func CleanName(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	name = path.Base(strings.ReplaceAll(name, `\`, "/"))
-	name = norm.NFC.String(name)
 	name = strings.Map(func(r rune) rune {
 		if forbidden(r) || r == '/' {
 			return -1
 		}
 		return r
 	}, name)
-	name = strings.TrimLeft(strings.TrimSpace(name), ".- ~")
-	name = strings.TrimRight(name, ". ")
+	// Only now, since what stood between a letter and its accent is gone.
+	name = trimName(norm.NFC.String(name))
 	if len(name) > MaxNameBytes {
-		ext := path.Ext(name)
-		if len(ext) > 16 {
-			ext = ""
-		}
-		name = cut(strings.TrimSuffix(name, ext), MaxNameBytes-len(ext)) + ext
+		stem, ext := splitExt(name)
+		name = trimName(cut(stem, MaxNameBytes-len(ext)) + ext)
 	}
 	return name
+}
+
+func trimName(name string) string {
+	name = strings.TrimLeftFunc(name, func(r rune) bool { return strings.ContainsRune(".-~", r) || unicode.IsSpace(r) })
+	return strings.TrimRightFunc(name, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
+}
+
+// maxExtBytes bounds what counts as a file name's extension, dot included.
+const maxExtBytes = 16
+
+// splitExt divides a name into stem and extension; a name that is all
+// extension, or has a very long one, is all stem.
+func splitExt(name string) (stem, ext string) {
+	ext = path.Ext(name)
+	if len(ext) > maxExtBytes || len(ext) == len(name) {
+		ext = ""
+	}
+	return strings.TrimSuffix(name, ext), ext
 }
 
 // cut shortens to at most n bytes without breaking a character.
@@ -89,23 +104,23 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
+// MaxPrefixBytes bounds the prefix of KeyCandidates, so that there is room for
+// a name and what makes it unique.
+const MaxPrefixBytes = MaxKeyBytes - 128
+
 // KeyCandidates are the keys that a new image may get, best first: the name
 // itself, then with a part of the digest, then with the id, which is free for
-// sure. The extension follows the format where the name has none. prefix may
-// be "" or end in a slash.
+// sure. The extension follows the format where the name has none. prefix is ""
+// or ends in a slash, and has at most MaxPrefixBytes; a long name is cut to fit.
 func KeyCandidates(prefix, name string, src Source, id ID) []string {
-	ext := path.Ext(name)
-	stem := strings.TrimSuffix(name, ext)
+	stem, ext := splitExt(name)
 	if stem == "" {
-		stem, ext = name, ""
-	}
-	if name == "" {
 		stem = "image"
 	}
 	if ext == "" {
 		ext = "." + src.Header.Format.Ext()
 	}
-	room := MaxKeyBytes - len(prefix) - len(ext) - 40
+	room := MaxKeyBytes - len(prefix) - len(ext) - len("~"+id.String())
 	stem = cut(stem, max(room, 1))
 	return []string{
 		prefix + stem + ext,
