@@ -53,12 +53,12 @@ func TestCleanName(t *testing.T) {
 		{"日本語.png", "日本語.png"}, {"a.tar.gz", "a.tar.gz"},
 		{long + ".jpg", long[:251] + ".jpg"}, {long, long[:255]}, {"a." + long, ("a." + long)[:255]},
 		{strings.Repeat("é", 300) + ".jpeg", strings.Repeat("é", 125) + ".jpeg"},
-		{long[:253] + ".jpg", long[:251] + ".jpg"}, {long[:255] + " . " + long, long[:255]}, {long[:251] + " . " + long, long[:251]}, {long[:250] + "     " + long, long[:250]},
+		{long[:253] + ".jpg", long[:251] + ".jpg"}, {long[:255] + " . " + long, long[:255]}, {long[:253] + " . " + long, long[:253]}, {long[:250] + "     " + long, long[:250]},
 	}
 	for _, c := range tests {
 		got := asset.CleanName(c.in)
 		if got != c.want {
-			t.Errorf("%.60q became %.60q; want %.60q", c.in, got, c.want)
+			t.Errorf("%.60q became %.60q (%d bytes); want %.60q (%d)", c.in, got, len(got), c.want, len(c.want))
 		}
 		checkClean(t, c.in)
 	}

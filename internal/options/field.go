@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"safelight/internal/fault"
@@ -188,12 +189,15 @@ func colorField(name, def, doc string, at func(*Options) **Color) Field {
 }
 
 func readText(o *Options, s string) error {
-	if len(s) > MaxTextBytes || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(s) > MaxTextBytes || !utf8.ValidString(s) || strings.ContainsFunc(s, breaks) {
 		return fmt.Errorf("expected at most %d bytes of UTF-8 on one line", MaxTextBytes)
 	}
 	o.Text.String = s
 	return nil
 }
+
+// breaks tells characters that end a line or are no text.
+func breaks(r rune) bool { return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) }
 
 func readFit(o *Options, s string) error {
 	for i, name := range geom.Fits() {

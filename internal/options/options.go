@@ -82,6 +82,7 @@ const (
 	MaxFactor     = 4
 	MaxTextBytes  = 200
 	MaxTextSize   = 512
+	minTextSize   = 4
 	maxSourceSide = 65535
 )
 
@@ -93,18 +94,16 @@ const (
 )
 
 // Normalize gives options that mean the same in their only form: DPR is
-// multiplied into lengths, and what has no effect is dropped.
+// multiplied into lengths, as far as their limits allow, and what has no effect
+// is dropped. Normalizing again changes nothing.
 func (o Options) Normalize() Options {
-	if o.DPR != 0 && o.DPR != 1 {
-		for _, v := range []*int{&o.Width, &o.Height, &o.Pad.Top, &o.Pad.Right, &o.Pad.Bottom, &o.Pad.Left,
-			&o.Watermark.Margin, &o.Text.Margin} {
-			*v = scale(*v, o.DPR)
-		}
-		if o.Text.String != "" {
-			o.Text.Size = scale(cmpOr(o.Text.Size, DefaultTextSize), o.DPR)
-		}
+	if o.Watermark.Key == "" && o.Watermark.Digest == "" {
+		o.Watermark = Watermark{}
 	}
-	o.DPR = 0
+	if o.Text.String == "" {
+		o.Text = Text{}
+	}
+	o.multiply()
 	if o.Width == 0 && o.Height == 0 {
 		o.Fit = geom.ScaleDown
 	}
@@ -113,6 +112,9 @@ func (o Options) Normalize() Options {
 		case geom.Contain, geom.Cover, geom.Fill, geom.Outside:
 			o.Fit = geom.Inside // all the same with one side given
 		}
+	}
+	if o.Gravity != nil && o.Fit == geom.Contain && o.Gravity.Smart {
+		o.Gravity = nil // nothing is cropped
 	}
 	if o.Gravity != nil && (*o.Gravity == geom.Center || o.Fit != geom.Cover && o.Fit != geom.Contain) {
 		o.Gravity = nil
@@ -124,14 +126,8 @@ func (o Options) Normalize() Options {
 	if o.Lossless {
 		o.Quality = 0
 	}
-	if o.Watermark.Key == "" && o.Watermark.Digest == "" {
-		o.Watermark = Watermark{}
-	}
 	if o.Watermark.Scale == DefaultScale {
 		o.Watermark.Scale = 0
-	}
-	if o.Text.String == "" {
-		o.Text = Text{}
 	}
 	if o.Text.Size == DefaultTextSize {
 		o.Text.Size = 0
@@ -146,6 +142,44 @@ func (o Options) Normalize() Options {
 
 // Identity tells options that leave the source's bytes alone: nothing asked.
 func (o Options) Identity() bool { return o.Canonical() == "" }
+
+// multiply takes DPR into the lengths. Where one of them would pass its limit
+// the ratio is reduced for all, so that the picture keeps its proportions.
+func (o *Options) multiply() {
+	by := o.DPR
+	o.DPR = 0
+	if by == 0 || by == 1 {
+		return
+	}
+	if o.Text.String != "" {
+		o.Text.Size = cmpOr(o.Text.Size, DefaultTextSize)
+	}
+	lengths := []struct {
+		at   *int
+		most int
+	}{
+		{&o.Width, MaxSide},
+		{&o.Height, MaxSide},
+		{&o.Pad.Top, MaxPad},
+		{&o.Pad.Right, MaxPad},
+		{&o.Pad.Bottom, MaxPad},
+		{&o.Pad.Left, MaxPad},
+		{&o.Watermark.Margin, MaxPad},
+		{&o.Text.Margin, MaxPad},
+		{&o.Text.Size, MaxTextSize},
+	}
+	for _, l := range lengths {
+		if v := float64(*l.at); v*by > float64(l.most) {
+			by = float64(l.most) / v
+		}
+	}
+	for _, l := range lengths {
+		*l.at = scale(*l.at, by)
+	}
+	if o.Text.String != "" {
+		o.Text.Size = max(o.Text.Size, minTextSize)
+	}
+}
 
 func scale(v int, by float64) int {
 	if v == 0 {

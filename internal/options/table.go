@@ -11,7 +11,7 @@ import (
 var fields = []Field{
 	intField("w", "px", 0, MaxSide, "", "Width of the box; 0 or absent follows from the picture's shape.", func(o *Options) *int { return &o.Width }),
 	intField("h", "px", 0, MaxSide, "", "Height of the box; 0 or absent follows from the picture's shape.", func(o *Options) *int { return &o.Height }),
-	floatField("dpr", "factor", 0.1, MaxDPR, "1", "Device pixel ratio: multiplies every length.", func(o *Options) *float64 { return &o.DPR }),
+	floatField("dpr", "factor", 0.1, MaxDPR, "1", "Device pixel ratio: multiplies every length, as far as their limits allow.", func(o *Options) *float64 { return &o.DPR }),
 	{
 		Name: "fit", Type: "string", Enum: geom.Fits(), Range: "scale-down, inside, contain, cover, fill, outside", Default: "scale-down",
 		Doc:  "How the picture meets the box: scale-down (whole picture, never enlarged), inside (enlarged too), contain (inside, with background around it), cover (fills the box, cropped at the gravity), fill (stretched), outside (covers the box, not cropped).",
@@ -81,7 +81,7 @@ var fields = []Field{
 		Name: "text", Type: "string", Range: fmt.Sprintf("at most %d bytes of UTF-8 on one line", MaxTextBytes), Doc: "Lays a line of text over the picture.",
 		read: readText, write: func(o *Options) string { return o.Text.String },
 	},
-	intField("text_size", "px", 4, MaxTextSize, "32", "Size of the text.", func(o *Options) *int { return &o.Text.Size }),
+	intField("text_size", "px", minTextSize, MaxTextSize, "32", "Size of the text.", func(o *Options) *int { return &o.Text.Size }),
 	colorField("text_color", "white", "Colour of the text.", func(o *Options) **Color { return &o.Text.Color }),
 	gravityField("text_gravity", "southeast", "Where the text lies.", false, func(o *Options) **geom.Gravity { return &o.Text.Gravity }),
 	intField("text_margin", "px", 0, MaxPad, "0", "The text's distance from the edges it leans on.", func(o *Options) *int { return &o.Text.Margin }),

@@ -26,7 +26,7 @@ func parseFloat(s string, low, high float64) (float64, error) {
 	if err != nil || math.IsNaN(v) || v < low || v > high || strings.ContainsAny(s, "xXpP_") {
 		return 0, fmt.Errorf("expected a number from %s to %s but received %q", number(low), number(high), clip(s))
 	}
-	return math.Round(v*1e4) / 1e4, nil
+	return math.Abs(math.Round(v*1e4)) / 1e4, nil // no range goes below 0, but -0 is in it
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
