@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -44,9 +43,11 @@ func refused(params string) bool {
 	return false
 }
 
-// Target is the format that a rendition gets: the one asked for, the best that
-// the client accepts, or the source's own (JPEG, or PNG with transparency,
-// where that can't be encoded). The result is an encodable format.
+// Target is the format that a rendition gets: the one asked for, or the source's
+// own where none is (JPEG, or PNG with transparency, where that can't be
+// encoded). With Auto it is the best that the client accepts and that keeps
+// transparency and frames, and otherwise what every client shows: GIF for an
+// animation, PNG for transparency, JPEG. The result is an encodable format.
 func (c Config) Target(o options.Options, h format.Header, accept Accept) format.Format {
 	plain := format.JPEG
 	if h.Alpha {
@@ -64,15 +65,26 @@ func (c Config) Target(o options.Options, h format.Header, accept Accept) format
 	moving := h.Animated && !o.Still
 	for _, name := range c.AutoFormats {
 		f := format.Parse(name)
-		if moving && !f.Animates() {
+		if moving && !f.Animates() || h.Alpha && !f.HasAlpha() {
 			continue
 		}
-		if f == format.AVIF && accept.AVIF || f == format.WebP && accept.WebP || f == format.JPEG || f == format.PNG {
+		if shows(accept, f) {
 			return f
 		}
 	}
-	if moving && accept.AVIF && slices.Contains(c.AutoFormats, "avif") {
-		return format.AVIF // its first frame
+	if moving {
+		return format.GIF // which every client shows
 	}
 	return plain
+}
+
+// shows tells whether a client can show a format.
+func shows(accept Accept, f format.Format) bool {
+	switch f {
+	case format.AVIF:
+		return accept.AVIF
+	case format.WebP:
+		return accept.WebP
+	}
+	return f.Encodable()
 }

@@ -10,7 +10,7 @@ import (
 // Plan is a job with what can be told of it before it runs.
 type Plan struct {
 	Job    Job
-	Out    geom.Size // of one frame; an upper bound after trim
+	Out    geom.Size // of one frame; after trim what it would be if nothing were cut off
 	Frames int
 	Cost   int64 // estimated bytes of pixels held while it runs, for admission
 }
@@ -164,9 +164,24 @@ func (b *builder) trimmed(crop geom.Rect, up, box geom.Size) {
 		b.step(Step{Crop: &Crop{Rect: crop, Of: up}})
 	}
 	b.step(Step{Trim: &Trim{Threshold: float64(b.o.Trim)}})
-	if (box != geom.Size{}) {
-		b.step(Step{Resize: &Resize{To: box, Fit: b.o.Fit}})
+	if (box == geom.Size{}) {
+		return
 	}
+	// What is left may be of any shape, so a side that follows from it is bounded.
+	most := func(other int) int {
+		return max(1, int(min(options.MaxSide, b.config.MaxOutputPixels/int64(max(other, 1)))))
+	}
+	switch {
+	case b.o.Fit == geom.Outside:
+		b.step(Step{Resize: &Resize{To: box, Fit: b.o.Fit}})
+		b.step(Step{Resize: &Resize{To: geom.Size{W: most(box.H), H: most(box.W)}, Fit: geom.ScaleDown}})
+		return
+	case box.W == 0:
+		box.W = most(box.H)
+	case box.H == 0:
+		box.H = most(box.W)
+	}
+	b.step(Step{Resize: &Resize{To: box, Fit: b.o.Fit}})
 }
 
 // shrinkOnLoad is the factor that a decoder can divide by for almost nothing:
