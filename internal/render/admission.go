@@ -29,6 +29,10 @@ func newAdmission(budget int64, queue int, wait time.Duration) *admission {
 // The returned function gives them back.
 func (a *admission) enter(ctx context.Context, cost int64) (func(), error) {
 	cost = min(max(cost, 1), a.budget)
+	leave := func() { a.bytes.Release(cost) }
+	if a.bytes.TryAcquire(cost) { // it gives way to those who wait
+		return leave, nil
+	}
 	if a.waiting.Add(1) > a.queue {
 		a.waiting.Add(-1)
 		return nil, a.refuse("%d renders are already waiting; try again soon", a.queue)
@@ -42,7 +46,7 @@ func (a *admission) enter(ctx context.Context, cost int64) (func(), error) {
 		}
 		return nil, a.refuse("no render could be started within %s; try again soon", a.wait)
 	}
-	return func() { a.bytes.Release(cost) }, nil
+	return leave, nil
 }
 
 func (a *admission) refuse(message string, args ...any) error {
