@@ -68,6 +68,9 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	// Little is alive at any time, so the collector may wait longer than
+	// usual, until the limit makes it hurry.
+	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(serverMemory + 2*c.Cache.MemoryBytes)
 	if a.store, err = diskblob.Open(diskblob.Config{Dir: c.Data, Node: c.Node}); err != nil {
 		return nil, err

@@ -30,7 +30,8 @@ type line struct {
 	accept     plan.Accept
 }
 
-// answer is a rendition ready to be written. It does not change.
+// answer is a rendition ready to be written. It does not change. It has at most
+// eight headers: with more the map that holds them costs as much as the rest.
 type answer struct {
 	epoch     *atomic.Uint32
 	at        uint32
@@ -107,7 +108,6 @@ func first(values []string) string {
 // one, or all of it.
 func (a *answer) write(w http.ResponseWriter, r *http.Request) int {
 	h := w.Header()
-	h["X-Request-Id"] = []string{newRequestID()}
 	if match := r.Header["If-None-Match"]; match != nil && etagMatches(first(match), a.etag) {
 		for _, f := range a.unchanged {
 			h[f.name] = f.value

@@ -70,8 +70,9 @@ func (s *Server) tryShow(w http.ResponseWriter, r *http.Request, find finder) er
 	if err != nil {
 		return err
 	}
-	s.pictureHeaders(w, r, img, req)
+	s.pictureHeaders(w)
 	if req.Original() {
+		setDisposition(w.Header(), req, img, img.Source.Header.Format.Ext())
 		return s.original(w, r, img)
 	}
 	accept := plan.ParseAccept(first(r.Header["Accept"]))
@@ -88,7 +89,9 @@ func (s *Server) tryShow(w http.ResponseWriter, r *http.Request, find finder) er
 	if req.Options.Auto {
 		h.Set("Vary", "Accept")
 	}
-	setDisposition(h, req, img, entry.Meta.Format.Ext())
+	if req.Attach {
+		setDisposition(h, req, img, entry.Meta.Format.Ext())
+	}
 	if req.Options.Watermark.Key == "" { // otherwise it depends on another key too
 		s.prepare(r, reader.Owner, accept, epoch, at, h, entry, etag)
 	}
@@ -106,17 +109,15 @@ var cacheStatus = map[render.Status]string{
 
 // pictureHeaders are those of every picture: it is never taken for a page or a
 // script, whatever its bytes.
-func (s *Server) pictureHeaders(w http.ResponseWriter, r *http.Request, img asset.Image, req native.Request) {
+func (s *Server) pictureHeaders(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	control := s.config.CacheControl
 	if !s.config.PublicRead && !s.Auth.Empty() {
 		control = strings.Replace(control, "public", "private", 1)
 	}
 	h.Set("Cache-Control", control)
-	setDisposition(h, req, img, img.Source.Header.Format.Ext())
 }
 
 // setDisposition names the file for a reader who saves it; dl makes a download

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"safelight/internal/codec/wire"
+	"safelight/internal/codec/worker"
+	"safelight/internal/format"
+	"safelight/internal/geom"
+	"safelight/internal/options"
+	"safelight/internal/plan"
+)
+
+// cold makes 512 px JPEGs of pictures never asked for before, and sets their
+// whole cost (HTTP, catalog, processes, hashing, both caches) against a bare
+// loop over the same libvips operations.
+func (b *bench) cold() ([]row, error) {
+	var rows []row
+	for _, c := range []struct {
+		name    string
+		w, h, n int
+	}{{"3 megapixels", 2000, 1500, 24}, {"24 megapixels", 6000, 4000, 8}} {
+		picture, err := photo(c.w, c.h, 85, 1)
+		if err != nil {
+			return nil, err
+		}
+		ours, err := b.safelight("SAFELIGHT_INGEST_VERIFY=header")
+		if err != nil {
+			return nil, err
+		}
+		file := b.dir + "/cold.jpg"
+		if err := os.WriteFile(file, picture, 0o600); err != nil {
+			return nil, err
+		}
+		loop, err := b.loop(file, c.w, c.h)
+		if err != nil {
+			return nil, err
+		}
+		us, them, err := b.coldRounds(ours, loop, picture, c.n)
+		if err != nil {
+			return nil, err
+		}
+		own, child := ours.peaks()
+		rows = append(rows, paired(fmt.Sprintf("cold 512 px JPEG of %s: CPU a render", c.name), "ms", 1e3, us, them, "≤ 1.1 of a bare libvips loop"),
+			row{what: fmt.Sprintf("  peak memory then: server %.0f MiB, largest codec process %.0f MiB", own, child)})
+		b.stopAll()
+	}
+	return rows, nil
+}
+
+func (b *bench) coldRounds(ours *process, loop *vipsLoop, picture []byte, n int) (us, them []float64, err error) {
+	c := client()
+	for round := range b.rounds + 1 {
+		for i := range n {
+			if err := put(c, ours.url, fmt.Sprintf("%d-%d.jpg", round, i), unique(picture, uint64(round*1000+i), 0)); err != nil {
+				return nil, nil, err
+			}
+		}
+		before := ours.cpu()
+		for i := range n {
+			if _, err := get(c, fmt.Sprintf("%s/images/%d-%d.jpg?w=512", ours.url, round, i), nil); err != nil {
+				return nil, nil, err
+			}
+		}
+		o := (ours.cpu() - before) / float64(n)
+		t, err := loop.run(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		if round > 0 {
+			us, them = append(us, o), append(them, t)
+		}
+	}
+	return us, them, nil
+}
+
+// vipsLoop is a process that renders on demand and does nothing else.
+type vipsLoop struct {
+	p   *process
+	in  *bufio.Writer
+	out *bufio.Reader
+}
+
+func (b *bench) loop(file string, w, h int) (*vipsLoop, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(exe, "-bare", "vips", file, strconv.Itoa(w), strconv.Itoa(h))
+	cmd.Env = append(os.Environ(), "VIPS_CONCURRENCY=1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.launch(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &vipsLoop{p, bufio.NewWriter(stdin), bufio.NewReader(stdout)}, nil
+}
+
+// run has the process render n times and answers CPU seconds a render.
+func (l *vipsLoop) run(n int) (float64, error) {
+	before := l.p.cpu()
+	fmt.Fprintln(l.in, n)
+	if err := l.in.Flush(); err != nil {
+		return 0, err
+	}
+	if _, err := l.out.ReadString('\n'); err != nil {
+		return 0, err
+	}
+	return (l.p.cpu() - before) / float64(n), nil
+}
+
+// bareVips executes the same plan as a codec process would, in a plain loop:
+// open, render into a file in memory, close.
+func bareVips(args []string) error {
+	w, _ := strconv.Atoi(args[1])
+	h, _ := strconv.Atoi(args[2])
+	header := format.Header{Format: format.JPEG, Width: w, Height: h, Pages: 1, Orientation: 1, Bands: 3, BitDepth: 8}
+	p, err := plan.DefaultConfig().Render(options.Options{Width: 512, Fit: geom.ScaleDown, Format: format.JPEG}, header, nil)
+	if err != nil {
+		return err
+	}
+	engine, err := worker.Open(wire.Setup{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, "at http://0.0.0.0:0")
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		n, _ := strconv.Atoi(strings.TrimSpace(in.Text()))
+		for range n {
+			if err := renderOnce(engine, p.Job, args[0]); err != nil {
+				return err
+			}
+		}
+		fmt.Println("done")
+	}
+	return in.Err()
+}
+
+func renderOnce(engine *worker.Engine, job plan.Job, path string) error {
+	source, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	out, err := memfile()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	_, err = engine.Execute(job, worker.Files{Source: int(source.Fd()), Overlay: -1, Output: int(out.Fd())})
+	return err
+}
