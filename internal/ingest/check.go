@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"safelight/internal/asset"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 )
@@ -45,7 +46,7 @@ func (c Config) check(h format.Header) error {
 // format, or something that is no picture, than the bytes are.
 func contradiction(f File, is format.Format) error {
 	ext := strings.ToLower(strings.TrimPrefix(path.Ext(f.Name), "."))
-	if ext != "" && ext != "jfif" && format.Parse(ext) != is {
+	if ext != "" && claimed(ext) != is {
 		return fault.New(fault.Unsupported, "the name ends in .%s but the bytes are %s", ext, is)
 	}
 	media, _, err := mime.ParseMediaType(f.ContentType)
@@ -53,10 +54,37 @@ func contradiction(f File, is format.Format) error {
 		return nil
 	}
 	name, ok := strings.CutPrefix(media, "image/")
-	if claimed := format.Parse(strings.TrimSuffix(name, "-sequence")); !ok || claimed != is {
+	if !ok || claimed(strings.TrimSuffix(name, "-sequence")) != is {
 		return fault.New(fault.Unsupported, "the Content-Type says %s but the bytes are %s", media, is)
 	}
 	return nil
+}
+
+// claimed is the format that an extension or a media subtype stands for, in
+// the spellings that clients use.
+func claimed(name string) format.Format {
+	switch name {
+	case "jfif", "jpe", "pjpeg":
+		return format.JPEG
+	case "apng":
+		return format.PNG
+	case "hif":
+		return format.HEIC
+	}
+	return format.Parse(name)
+}
+
+// checkPrefix refuses a prefix that leaves no room for a name, or that no key
+// may begin with.
+func checkPrefix(prefix string) error {
+	if prefix == "" {
+		return nil
+	}
+	if len(prefix) > asset.MaxPrefixBytes {
+		return fault.Limit(fault.Invalid, "prefix length", asset.MaxPrefixBytes, int64(len(prefix)),
+			"the prefix has %d bytes; the limit is %d", len(prefix), asset.MaxPrefixBytes)
+	}
+	return asset.CheckKey(strings.TrimSuffix(prefix, "/"))
 }
 
 // TooLarge is the answer to a file of more bytes than the limit.

@@ -14,6 +14,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"safelight/internal/asset"
@@ -52,7 +53,7 @@ type File struct {
 	Name        string // as sent
 	ContentType string // as sent
 	Key         string // exact key, already checked; "" takes one from the name
-	Prefix      string // before a key that is taken from the name
+	Prefix      string // before a key that is taken from the name; a slash is added where it ends in none
 	Rule        catalog.KeyRule
 	Tags        []string
 	Category    string
@@ -72,9 +73,15 @@ type Spooled struct {
 func (f *Spooled) Discard() { f.w.Abort() }
 
 // Receive streams a body to temporary space. A body over the limit is
-// fault.TooLarge and an empty one fault.Invalid; in both cases, and when the
-// body breaks off, nothing is left behind.
+// fault.TooLarge, an empty one fault.Unsupported, and one that breaks off or comes
+// with a prefix that can't be one fault.Invalid; nothing is left behind then.
 func (s *Service) Receive(ctx context.Context, file File, body io.Reader) (*Spooled, error) {
+	if file.Prefix != "" && !strings.HasSuffix(file.Prefix, "/") {
+		file.Prefix += "/"
+	}
+	if err := checkPrefix(file.Prefix); err != nil {
+		return nil, err
+	}
 	w, err := s.store.Create(ctx)
 	if err != nil {
 		return nil, err
