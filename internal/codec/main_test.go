@@ -53,4 +53,3 @@ func file(t testing.TB, b []byte) *os.File {
 	}
 	return f
 }
-

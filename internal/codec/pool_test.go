@@ -63,17 +63,26 @@ func mustRender(t testing.TB, p *Pool) {
 	out.Close()
 }
 
-// working waits until a process computes.
+// working waits until a process computes, or is gone.
 func working(p *process) {
 	for from := p.clock(); p.clock() < from+30*time.Millisecond; {
-		runtime.Gosched()
+		select {
+		case <-p.exited:
+			return
+		default:
+			runtime.Gosched()
+		}
 	}
 }
 
-func onlyProcess(p *Pool) *process {
+// onlyProcess opens a pool of one process without a spare.
+func onlyProcess(t testing.TB) (*Pool, *process) {
+	cfg := single()
+	cfg.Spares = 0
+	p := openPool(t, cfg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.idle[0]
+	return p, p.idle[0]
 }
 
 func single() Config {
@@ -152,8 +161,7 @@ func TestFormatsInTheSandbox(t *testing.T) {
 }
 
 func TestCrashCostsOneJob(t *testing.T) {
-	p := openPool(t, single())
-	one := onlyProcess(p)
+	p, one := onlyProcess(t)
 	go func() {
 		working(one)
 		_ = one.cmd.Process.Kill()
@@ -261,8 +269,7 @@ func TestOutputLimit(t *testing.T) {
 }
 
 func TestCancelRunning(t *testing.T) {
-	p := openPool(t, single())
-	one := onlyProcess(p)
+	p, one := onlyProcess(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		working(one)
@@ -396,8 +403,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestCloseEndsJobs(t *testing.T) {
-	p := openPool(t, single())
-	one := onlyProcess(p)
+	p, one := onlyProcess(t)
 	go func() {
 		working(one)
 		p.Close()

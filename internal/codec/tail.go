@@ -55,7 +55,7 @@ func (t *tail) read(r io.Reader, log *slog.Logger) {
 			minute, logged = now, 0
 		}
 		if logged++; logged <= linesPerMinute {
-			log.Warn("codec process said", "text", text)
+			log.Info("codec process said", "text", text)
 		}
 	}
 }

@@ -222,8 +222,8 @@ func (p *picture) text(t plan.Text) error {
 	var mask *vips.Image
 	font := "sans " + strconv.FormatFloat(min(t.Size, float64(2*size.H)), 'f', 1, 64)
 	err := p.scope.Call("text", vips.Set("text", line), vips.Set("font", font), vips.Set("dpi", 72), vips.Get("out", &mask))
-	if err != nil {
-		return err
+	if err != nil { // no fonts, or none that the sandbox lets it open
+		return fault.Wrap(fault.Unsupported, err, "this installation can't draw that text")
 	}
 	if room := max(1, size.W-2*t.Margin); mask.Width() > room {
 		high := max(1, int(math.Round(float64(mask.Height())*float64(room)/float64(mask.Width()))))
