@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 
 	"safelight/internal/asset"
@@ -46,10 +48,22 @@ type Authenticator interface {
 	Empty() bool
 }
 
-// Secret is text that must not be shown: it prints as ***.
+// Secret is text that must not be shown: whatever prints, logs or encodes it
+// writes *** (fmt in an unexported field excepted, which no method can hide).
 type Secret string
 
-func (Secret) String() string { return "***" }
+const hidden = "***"
+
+func (Secret) String() string { return hidden }
+
+// Format hides the text from every verb, those that do not ask String too.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
+
+// MarshalText hides the text from encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// LogValue hides the text from logs.
+func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 
 // Key is a static key of the configuration.
 type Key struct {
