@@ -17,7 +17,7 @@ import (
 // layers lists every package, lowest layer first. A package may import those
 // of lower layers, and of its own only where a pair below says so.
 var layers = [][]string{
-	0: {"fault", "geom", "format"},
+	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "auth", "plan", "dialect/native"},
 	3: {"ingest", "render", "purge"},
@@ -50,7 +50,7 @@ var keep = map[string][]string{
 	"github.com/danielgtaylor/huma": {"httpapi"},
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "telemetry", "app"},
+	"net/http":                      {"httpapi", "telemetry", "app", "fastlane"},
 	"os/exec":                       {"codec"},
 }
 

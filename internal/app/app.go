@@ -21,6 +21,7 @@ import (
 	"safelight/internal/config"
 	"safelight/internal/diskblob"
 	"safelight/internal/diskcache"
+	"safelight/internal/fastlane"
 	"safelight/internal/fault"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
@@ -160,9 +161,10 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
 	}
+	lane := fastlane.New(ln, fastlane.Config{HeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: answerTime}, a.api)
 	server := &http.Server{
 		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: answerTime, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	swept := make(chan struct{})
@@ -171,7 +173,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 		a.sweepForever(background)
 	}()
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
+	go func() { served <- server.Serve(lane) }()
 	a.api.SetReady(true)
 	a.log.Info("ready", "address", ln.Addr().String(), "data", a.config.Data)
 	if listening != nil {

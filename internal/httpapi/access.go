@@ -15,7 +15,7 @@ import (
 const principalKey contextKey = 1
 
 // everything is what a direct local client may do while no keys exist.
-var everything = auth.Principal{Name: "loopback", Owner: asset.DefaultOwner, Scopes: []auth.Scope{auth.Admin}}
+var everything = auth.Principal{Name: "loopback", Scopes: []auth.Scope{auth.Admin}}
 
 // principal finds who a request acts for. Without any keys only direct local
 // clients are let in, as someone who may do everything.
@@ -47,16 +47,27 @@ func bearer(r *http.Request) (string, bool) {
 
 // owned lets the host name select the owner of a request without a key.
 func (s *Server) owned(p auth.Principal, r *http.Request) auth.Principal {
+	p.Owner = s.ownerOf(r.Host)
+	return p
+}
+
+// ownerOf is the owner that a host name selects.
+func (s *Server) ownerOf(hostport string) string {
 	if len(s.config.Owners) > 0 {
-		host, _, err := net.SplitHostPort(r.Host)
+		host, _, err := net.SplitHostPort(hostport)
 		if err != nil {
-			host = r.Host
+			host = hostport
 		}
 		if owner, ok := s.config.Owners[strings.ToLower(host)]; ok {
-			p.Owner = owner
+			return owner
 		}
 	}
-	return p
+	return asset.DefaultOwner
+}
+
+// localAddress tells a client's address on this machine.
+func localAddress(remote string) bool {
+	return strings.HasPrefix(remote, "127.") || strings.HasPrefix(remote, "[::1]:")
 }
 
 // forwarded are the headers by which a proxy tells that it speaks for another.
@@ -66,7 +77,7 @@ var forwarded = []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "X-Forward
 // by a local name (a page of another site that rebinds its name to 127.0.0.1
 // comes by that name), and is not a page of another site.
 func directLocal(r *http.Request) bool {
-	if !strings.HasPrefix(r.RemoteAddr, "127.") && !strings.HasPrefix(r.RemoteAddr, "[::1]:") {
+	if !localAddress(r.RemoteAddr) {
 		return false
 	}
 	for _, name := range forwarded {
@@ -121,7 +132,7 @@ func (s *Server) permit(r *http.Request, scope auth.Scope) (auth.Principal, erro
 func (s *Server) reader(r *http.Request) (auth.Principal, error) {
 	if s.config.PublicRead && !s.Auth.Empty() {
 		if _, ok := r.Header["Authorization"]; !ok {
-			return s.owned(auth.Principal{Name: "public", Owner: asset.DefaultOwner}, r), nil
+			return s.owned(auth.Principal{Name: "public"}, r), nil
 		}
 	}
 	return s.permit(r, auth.Read)

@@ -11,6 +11,7 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"safelight/internal/cache"
+	"safelight/internal/fastlane"
 	"safelight/internal/plan"
 	"safelight/internal/render"
 )
@@ -39,8 +40,9 @@ type answer struct {
 	etag      string
 	created   time.Time
 	route     string
-	header    []headerField // of a 200
-	unchanged []headerField // of a 304
+	header    []headerField   // of a 200
+	raw       fastlane.Answer // of a 200, for the fast lane
+	unchanged []headerField   // of a 304
 }
 
 type headerField struct {
@@ -67,7 +69,55 @@ func newHot(entries int) *hot {
 	})}
 }
 
-// serveHot answers from a prepared answer, and tells whether it did.
+// find looks for a prepared answer that is still true.
+func (h *hot) find(l line) *answer {
+	a, ok := h.answers.GetIfPresent(l)
+	if !ok || a.epoch.Load() != a.at {
+		return nil
+	}
+	return a
+}
+
+// Answer finds a prepared answer for the fast lane. It lets in whom reader
+// would let in without credentials.
+func (s *Server) Answer(r *fastlane.Request) *fastlane.Answer {
+	if s.hot == nil || !strings.HasPrefix(r.URI, "/image") || !strings.Contains(r.URI, "?") {
+		return nil
+	}
+	if s.Auth.Empty() {
+		if r.Forwarded || !localAddress(r.Remote) || !localHost(r.Host) {
+			return nil
+		}
+	} else if !s.config.PublicRead {
+		return nil
+	}
+	a := s.hot.find(line{s.ownerOf(r.Host), r.URI, plan.ParseAccept(r.Accept)})
+	if a == nil {
+		return nil
+	}
+	return &a.raw
+}
+
+// Answered counts what the fast lane has answered.
+func (s *Server) Answered(r *fastlane.Request, a *fastlane.Answer, took time.Duration) {
+	method := http.MethodGet
+	if r.Head {
+		method = http.MethodHead
+	}
+	route := "/images/{key...}"
+	if strings.HasPrefix(r.URI, "/image/") {
+		route = "/image/{id}"
+	}
+	s.Metrics.Rendition(render.FromMemory)
+	s.Metrics.Request(route, method, http.StatusOK, took)
+	if s.config.AccessLog {
+		s.log.Info("request", "method", method, "uri", r.URI, "status", http.StatusOK, "bytes", len(a.Body),
+			"duration_ms", float64(took.Microseconds())/1000, "remote", r.Remote)
+	}
+}
+
+// serveHot answers from a prepared answer, and tells whether it did. It is for
+// what the fast lane leaves: conditions, ranges, credentials, other transports.
 func (s *Server) serveHot(w http.ResponseWriter, r *http.Request, start time.Time) bool {
 	if s.hot == nil || r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.HasPrefix(r.RequestURI, "/image") || r.URL.RawQuery == "" {
 		return false
@@ -76,11 +126,8 @@ func (s *Server) serveHot(w http.ResponseWriter, r *http.Request, start time.Tim
 	if err != nil {
 		return false
 	}
-	a, ok := s.hot.answers.GetIfPresent(line{p.Owner, r.RequestURI, plan.ParseAccept(first(r.Header["Accept"]))})
-	if !ok {
-		return false
-	}
-	if a.epoch.Load() != a.at {
+	a := s.hot.find(line{p.Owner, r.RequestURI, plan.ParseAccept(first(r.Header["Accept"]))})
+	if a == nil {
 		return false
 	}
 	status := a.write(w, r)
@@ -161,5 +208,18 @@ func (s *Server) prepare(r *http.Request, owner string, accept plan.Accept, epoc
 	a.header = append(a.header,
 		headerField{"Content-Length", []string{strconv.Itoa(len(e.Data))}},
 		headerField{"Cache-Status", []string{"Safelight; hit; detail=memory"}})
+	a.raw = fastlane.Answer{Header: rawHeader(a.header), Body: a.body}
 	s.hot.answers.Set(line{owner, r.RequestURI, accept}, a)
+}
+
+// rawHeader writes the status line and the header fields of a 200 as they go
+// over the wire.
+func rawHeader(fields []headerField) []byte {
+	out := []byte("HTTP/1.1 200 OK\r\n")
+	for _, f := range fields {
+		for _, v := range f.value {
+			out = append(out, f.name+": "+v+"\r\n"...)
+		}
+	}
+	return out
 }
