@@ -5,9 +5,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/parsers/yaml"
@@ -82,7 +84,7 @@ func Load(path string, environ []string) (Config, error) {
 	}
 	err := k.UnmarshalWithConf("", &c, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		TagName: "koanf", WeaklyTypedInput: true, ErrorUnused: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), sizes),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), units, sizes),
 	}})
 	if err != nil {
 		return c, fmt.Errorf("configuration: %w", err)
@@ -141,6 +143,21 @@ func leaves(t reflect.Type, at string) []string {
 		names = append(names, name)
 	}
 	return names
+}
+
+// units refuses what would be cut or misread in silence: a duration that is a
+// bare number, which would count nanoseconds, and a fraction of a whole number.
+func units(_, to reflect.Type, value any) (any, error) {
+	if to == reflect.TypeFor[time.Duration]() {
+		if v := reflect.ValueOf(value); v.Type() != to && !v.IsZero() {
+			return nil, fmt.Errorf("expected a duration such as 30s or 1h30m but received %v", value)
+		}
+		return value, nil
+	}
+	if v, ok := value.(float64); ok && (to.Kind() == reflect.Int || to.Kind() == reflect.Int64) && v != math.Trunc(v) {
+		return nil, fmt.Errorf("expected a whole number but received %v", v)
+	}
+	return value, nil
 }
 
 // sizes lets whole numbers be written with a unit: 100MB, 1GiB.

@@ -21,12 +21,18 @@ func ParseSize(text string) (int64, error) {
 		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 	}
 	factor, ok := factors[unit]
+	if v, err := strconv.ParseInt(number, 10, 64); ok && err == nil && v >= 0 && v <= maxSize/factor {
+		return v * factor, nil // exactly, where a float would round
+	}
 	v, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || v < 0 || v*float64(factor) > 1<<62 {
+	if !ok || err != nil || strings.ContainsAny(number, "xX_") || !(v >= 0 && v*float64(factor) <= maxSize) {
 		return 0, fmt.Errorf("expected a size such as 100MB or 1GiB but received %q", text)
 	}
 	return int64(v * float64(factor)), nil
 }
+
+// maxSize is the largest size that can be written.
+const maxSize = 1 << 62
 
 // Print writes the configuration as a file that could be loaded again, with
 // tokens hidden.
