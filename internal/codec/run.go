@@ -63,6 +63,9 @@ func (p *Pool) Run(ctx context.Context, class Class, job plan.Job, inputs ...*os
 		}
 	}
 	runtime.KeepAlive(inputs)
+	if errors.Is(err, errUnsent) {
+		err = fault.Wrap(fault.Unavailable, err, "no codec process lives long enough to take a picture")
+	}
 	if err != nil {
 		out.Close()
 		return nil, err
