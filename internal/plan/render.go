@@ -90,6 +90,10 @@ func (b *builder) geometry() error {
 	content := geom.Size{W: crop.W, H: crop.H}
 	box := geom.Size{W: b.o.Width, H: b.o.Height}
 	frame := geom.Resolve(content, box, b.o.Fit)
+	if side := max(frame.Scaled.W, frame.Scaled.H); side > maxScaledSide {
+		return fault.Limit(fault.Invalid, "side before the crop", maxScaledSide, int64(side),
+			"to cover the box the picture would be scaled to %d×%d px; a side may have %d", frame.Scaled.W, frame.Scaled.H, maxScaledSide)
+	}
 	if b.o.Trim > 0 {
 		b.trimmed(crop, up, box)
 	} else {
@@ -118,6 +122,10 @@ func (b *builder) geometry() error {
 	}
 	return nil
 }
+
+// maxScaledSide bounds a picture before its overhang is cropped off. Little of
+// it is ever computed, but libvips (VIPS_MAX_COORD) knows no longer sides.
+const maxScaledSide = 10_000_000
 
 // crop is the part of the upright source to take: all of it where none is asked.
 func (b *builder) crop(up geom.Size) (geom.Rect, error) {

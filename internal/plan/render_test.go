@@ -221,6 +221,7 @@ func TestRenderRefuses(t *testing.T) {
 		{"pixels", "w=10000&fit=inside", jpeg, fault.Invalid, "render.max_output_pixels", "75000000", 50_000_000, 75_000_000},
 		{"side", "w=16384&fit=inside&pad=1", png, fault.Invalid, "side of a rendition", "16386×12290", 16384, 16386},
 		{"side of what follows", "w=16384&h=16384&fit=outside", png, fault.Invalid, "side of a rendition", "", 16384, 21845},
+		{"side of a line that covers", "crop=0,0,4000,1&w=2501&h=2501&fit=cover", jpeg, fault.Invalid, "side before the crop", "", 10_000_000, 10_004_000},
 		{"side after a turn", "w=14000&h=3000&fit=fill&rot=45", png, fault.Invalid, "render.max_output_pixels", "", 50_000_000, 0},
 	}
 	for _, c := range tests {
