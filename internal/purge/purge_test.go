@@ -191,7 +191,7 @@ func TestEpochs(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	e := f.Epochs()
-	if e.Of("main", "a") != e.Of("main", "a") || e != f.Epochs() {
+	if again := f.Epochs().Of("main", "a"); again != e.Of("main", "a") {
 		t.Error("a name has two counters")
 	}
 	counters := make(map[any]bool)
