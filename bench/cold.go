@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -79,11 +80,22 @@ func (b *bench) coldRounds(ours *process, loop *vipsLoop, picture []byte, n int)
 	return us, them, nil
 }
 
-// vipsLoop is a process that renders on demand and does nothing else.
+// vipsLoop is a process that does what it is told with libvips and nothing
+// else: the same engine as a codec process, without pool, sandbox and server.
 type vipsLoop struct {
 	p   *process
 	in  *bufio.Writer
 	out *bufio.Reader
+
+	seen float64 // CPU seconds at the last cpuSince
+}
+
+// cpuSince is the CPU seconds that the process has used since it was last asked.
+func (l *vipsLoop) cpuSince() float64 {
+	now := l.p.cpu()
+	used := now - l.seen
+	l.seen = now
+	return used
 }
 
 func (b *bench) loop(file string, w, h int) (*vipsLoop, error) {
@@ -105,24 +117,31 @@ func (b *bench) loop(file string, w, h int) (*vipsLoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &vipsLoop{p, bufio.NewWriter(stdin), bufio.NewReader(stdout)}, nil
+	return &vipsLoop{p: p, in: bufio.NewWriter(stdin), out: bufio.NewReader(stdout)}, nil
+}
+
+// say sends an order and waits until it is done.
+func (l *vipsLoop) say(order string) error {
+	fmt.Fprintln(l.in, order)
+	if err := l.in.Flush(); err != nil {
+		return err
+	}
+	answer, err := l.out.ReadString('\n')
+	if err == nil && answer != "done\n" {
+		err = fmt.Errorf("the bare loop answered %q", answer)
+	}
+	return err
 }
 
 // run has the process render n times and answers CPU seconds a render.
 func (l *vipsLoop) run(n int) (float64, error) {
 	before := l.p.cpu()
-	fmt.Fprintln(l.in, n)
-	if err := l.in.Flush(); err != nil {
-		return 0, err
-	}
-	if _, err := l.out.ReadString('\n'); err != nil {
-		return 0, err
-	}
-	return (l.p.cpu() - before) / float64(n), nil
+	err := l.say(fmt.Sprintf("render %d", n))
+	return (l.p.cpu() - before) / float64(n), err
 }
 
-// bareVips executes the same plan as a codec process would, in a plain loop:
-// open, render into a file in memory, close.
+// bareVips executes the same plans as a codec process would, in a plain loop:
+// open, work, close.
 func bareVips(args []string) error {
 	w, _ := strconv.Atoi(args[1])
 	h, _ := strconv.Atoi(args[2])
@@ -138,11 +157,19 @@ func bareVips(args []string) error {
 	fmt.Fprintln(os.Stderr, "at http://0.0.0.0:0")
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		n, _ := strconv.Atoi(strings.TrimSpace(in.Text()))
-		for range n {
-			if err := renderOnce(engine, p.Job, args[0]); err != nil {
-				return err
+		what, rest, _ := strings.Cut(in.Text(), " ")
+		var err error
+		switch what {
+		case "render":
+			n, _ := strconv.Atoi(rest)
+			for range n {
+				err = errors.Join(err, renderOnce(engine, p.Job, args[0]))
 			}
+		case "inspect":
+			err = renderOnce(engine, plan.Inspect(header), rest)
+		}
+		if err != nil {
+			return err
 		}
 		fmt.Println("done")
 	}

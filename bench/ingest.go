@@ -1,20 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"safelight/internal/codec/wire"
-	"safelight/internal/codec/worker"
-	"safelight/internal/format"
-	"safelight/internal/plan"
 )
 
 const (
@@ -31,55 +31,122 @@ func (b *bench) ingest() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	picture = unique(picture, 0, fileBytes)
-	engine, err := worker.Open(wire.Setup{})
-	if err != nil {
-		return nil, err
-	}
-	job := plan.Job{Load: plan.Load{Format: format.JPEG, Pages: 1, Strict: true}, Inspect: true}
-	decode := func(f *os.File) error {
-		_, err := engine.Execute(job, worker.Files{Source: int(f.Fd()), Overlay: -1, Output: -1})
-		return err
+	bodies := make([][]byte, writers*perWriter)
+	loops := make(chan *vipsLoop, runtime.NumCPU())
+	decode := func(path string) error {
+		l := <-loops
+		defer func() { loops <- l }()
+		return l.say("inspect " + path)
 	}
 	var rows []row
 	for _, c := range []struct {
 		verify string
-		decode func(*os.File) error
+		decode func(string) error
 		goal   string
 	}{{"header", nil, "≥ 0.8 of write+fsync+rename"}, {"decode", decode, "≥ 0.8 of write+fsync+rename and a bare decode"}} {
 		ours, err := b.safelight("SAFELIGHT_INGEST_VERIFY=" + c.verify)
 		if err != nil {
 			return nil, err
 		}
-		var us, them []float64
+		var lent []*vipsLoop
+		for range cap(loops) {
+			l, err := b.loop(os.DevNull, 1800, 1200)
+			if err != nil {
+				return nil, err
+			}
+			loops <- l
+			lent = append(lent, l)
+		}
+		clients, err := dialAll(ours)
+		if err != nil {
+			return nil, err
+		}
+		var us, them, cpuUs, cpuThem []float64
 		for round := range b.rounds + 1 {
+			for i := range bodies { // new bytes, outside of the time that is measured
+				bodies[i] = unique(picture, uint64(round*100000+i), fileBytes)
+			}
+			before := ours.cpu()
 			o, err := timed(func(w, i int) error {
-				n := uint64(round*100000 + w*1000 + i)
-				return put(ingestClient, ours.url, fmt.Sprintf("%d.jpg", n), unique(picture[:len(picture)-64], n, fileBytes))
+				n := w*perWriter + i
+				return clients[w].put(fmt.Sprintf("%d-%d.jpg", round, n), bodies[n])
 			})
 			if err != nil {
 				return nil, err
 			}
+			spent := ours.cpu() - before
+			own := ownCPU()
 			t, err := timed(func(w, i int) error {
-				n := uint64(round*100000 + w*1000 + i)
-				return bareWrite(b.dir, n, unique(picture[:len(picture)-64], n, fileBytes), c.decode)
+				n := w*perWriter + i
+				return bareWrite(b.dir, fmt.Sprintf("bare-%s-%d-%d", c.verify, round, n), bodies[n], c.decode)
 			})
 			if err != nil {
 				return nil, err
+			}
+			own = ownCPU() - own
+			for _, l := range lent {
+				own += l.cpuSince()
 			}
 			if round > 0 {
+				cpuUs, cpuThem = append(cpuUs, spent/(writers*perWriter)), append(cpuThem, own/(writers*perWriter))
 				us, them = append(us, writers*perWriter/o), append(them, writers*perWriter/t)
 			}
 		}
 		own, child := ours.peaks()
 		rows = append(rows, paired(fmt.Sprintf("ingest of 1 MB files, %d writers, verify: %s", writers, c.verify), "files/s", 1, us, them, c.goal),
+			paired("  CPU a file, server and codec processes against the loop", "ms", 1e3, cpuUs, cpuThem, ""),
 			row{what: fmt.Sprintf("  peak memory then: server %.0f MiB, largest codec process %.0f MiB", own, child)})
 		b.stopAll()
+		for range cap(loops) {
+			<-loops
+		}
 	}
 	return rows, nil
 }
 
-var ingestClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: writers}, Timeout: time.Minute}
+// uploader is a client that costs as little as can be: prepared bytes out over
+// a connection of its own, the status in.
+type uploader struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dialAll(p *process) ([]*uploader, error) {
+	all := make([]*uploader, writers)
+	for i := range all {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			return nil, err
+		}
+		all[i] = &uploader{conn, bufio.NewReader(conn)}
+	}
+	return all, nil
+}
+
+func (u *uploader) put(key string, body []byte) error {
+	head := fmt.Appendf(nil, "PUT /images/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n", key, len(body))
+	parts := net.Buffers{head, body}
+	if _, err := parts.WriteTo(u.conn); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(u.in, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusCreated {
+		err = fmt.Errorf("PUT %s was answered %d: %.300s", key, res.StatusCode, answer)
+	}
+	return err
+}
+
+// ownCPU is the processor time of this process in seconds.
+func ownCPU() float64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
 
 // timed has all writers do their share and answers the seconds it took.
 func timed(one func(writer, i int) error) (float64, error) {
@@ -105,11 +172,9 @@ func timed(one func(writer, i int) error) (float64, error) {
 	return time.Since(start).Seconds(), nil
 }
 
-var decoding sync.Mutex // the bare decode is one engine; libvips is called from one thread at a time
-
 // bareWrite keeps a file with the least that survives a power loss.
-func bareWrite(dir string, n uint64, body []byte, decode func(*os.File) error) error {
-	name := filepath.Join(dir, fmt.Sprintf("bare-%d", n))
+func bareWrite(dir, name string, body []byte, decode func(path string) error) error {
+	name = filepath.Join(dir, name)
 	f, err := os.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -119,10 +184,7 @@ func bareWrite(dir string, n uint64, body []byte, decode func(*os.File) error) e
 		return err
 	}
 	if decode != nil {
-		decoding.Lock()
-		err := decode(f)
-		decoding.Unlock()
-		if err != nil {
+		if err := decode(name + ".tmp"); err != nil {
 			return err
 		}
 	}
@@ -157,8 +219,9 @@ func (b *bench) memory() ([]row, error) {
 			return nil, err
 		}
 	}
+	c := client()
 	_, err = timed(func(w, i int) error {
-		return put(ingestClient, p.url, fmt.Sprintf("%d-%d.jpg", w, i), unique(picture, uint64(w*1000+i), fileBytes*4))
+		return put(c, p.url, fmt.Sprintf("%d-%d.jpg", w, i), unique(picture, uint64(w*1000+i), fileBytes*4))
 	})
 	if err != nil {
 		return nil, err

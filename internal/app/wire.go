@@ -25,7 +25,7 @@ func (w worker) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*
 
 // Inspect decodes an upload once; renders go before it.
 func (w worker) Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error) {
-	out, err := w.pool.Run(ctx, codec.Interactive, job, source)
+	out, err := w.pool.Run(ctx, codec.Verify, job, source)
 	if err != nil {
 		return plan.Result{}, err
 	}

@@ -18,13 +18,19 @@ import (
 // Class says how urgent a job is and how long it may take.
 type Class uint8
 
-// Interactive jobs have somebody waiting; they go first, within seconds.
+// Interactive jobs have somebody waiting for a picture; they go first. Verify
+// jobs have somebody waiting for an upload: they may use every process, but go
+// behind interactive ones (if both wait, one in verifyShare is theirs, so that
+// a flood of renders can't stop uploads). Both must be done within seconds.
 // Background jobs may take as long as their output is large.
 const (
 	Interactive Class = iota
+	Verify
 	Background
 	classes
 )
+
+const verifyShare = 4
 
 // Config sets a pool up. DefaultConfig gives values that Validate accepts.
 type Config struct {
@@ -115,7 +121,7 @@ func (c Config) resolved() Config {
 
 // deadlines are the processor and wall time that a job of a class gets.
 func (c Config) deadlines(class Class, job *plan.Job) (cpu, wall time.Duration) {
-	if class == Interactive {
+	if class != Background {
 		return c.CPUInteractive, c.WallInteractive
 	}
 	cpu = c.CPUBackground + time.Duration(megapixels(job)*float64(c.CPUBackgroundPerMegapixel))

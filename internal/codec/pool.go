@@ -29,6 +29,7 @@ type Pool struct {
 	live     int        // idle, busy and starting
 	busy     [classes]int
 	waiting  [classes][]*waiter
+	turn     int // of interactive and verify jobs, while both wait
 	failures int // starts that failed in a row
 	lastErr  error
 	retry    *time.Timer

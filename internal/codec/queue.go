@@ -9,7 +9,8 @@ import (
 )
 
 // acquire waits for a process: first come, first served within a class, and
-// interactive jobs before background ones, which never take the last process.
+// those that somebody waits for before background ones, which never take the
+// last process.
 func (p *Pool) acquire(ctx context.Context, class Class) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, gone(err)
@@ -56,15 +57,8 @@ func gone(err error) error {
 // dispatch hands idle processes to those who wait. The caller holds mu.
 func (p *Pool) dispatch() {
 	for len(p.idle) > 0 {
-		class := Interactive
-		total := p.busy[Interactive] + p.busy[Background]
-		switch {
-		case total >= p.cfg.Processes:
-			return
-		case len(p.waiting[Interactive]) > 0:
-		case len(p.waiting[Background]) > 0 && p.busy[Background] < p.cfg.Background:
-			class = Background
-		default:
+		class, ok := p.next()
+		if !ok {
 			return
 		}
 		w := p.waiting[class][0]
@@ -74,6 +68,29 @@ func (p *Pool) dispatch() {
 		p.busy[class]++
 		close(w.given)
 	}
+}
+
+// next chooses the class whose turn it is. The caller holds mu.
+func (p *Pool) next() (Class, bool) {
+	total := 0
+	for _, n := range p.busy {
+		total += n
+	}
+	interactive, verify := len(p.waiting[Interactive]) > 0, len(p.waiting[Verify]) > 0
+	switch {
+	case total >= p.cfg.Processes:
+		return 0, false
+	case interactive && verify:
+		if p.turn++; p.turn%verifyShare == 0 {
+			return Verify, true
+		}
+		return Interactive, true
+	case interactive:
+		return Interactive, true
+	case verify:
+		return Verify, true
+	}
+	return Background, len(p.waiting[Background]) > 0 && p.busy[Background] < p.cfg.Background
 }
 
 // release takes a process back after a job. keep says whether it can do another.

@@ -68,12 +68,15 @@ func Default() Config {
 // prefix of environment variables.
 const prefix = "SAFELIGHT_"
 
+// delimiter of paths inside koanf: not a dot, which names of presets may have.
+const delimiter = "\x1f"
+
 // Load reads the file (none when path is "") and the environment over the
 // defaults. Names that mean nothing are errors, since a misspelt limit would
 // otherwise be no limit.
 func Load(path string, environ []string) (Config, error) {
 	c := Default()
-	k := koanf.New(".")
+	k := koanf.New(delimiter)
 	if path != "" {
 		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
 			return c, fmt.Errorf("configuration %s: %w", path, err)
@@ -113,7 +116,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 				return fmt.Errorf("environment: %s: %w", name, err)
 			}
 		}
-		if err := k.Set(leaf, parsed); err != nil {
+		if err := k.Set(strings.ReplaceAll(leaf, ".", delimiter), parsed); err != nil {
 			return fmt.Errorf("environment: %s: %w", name, err)
 		}
 	}
@@ -121,7 +124,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 }
 
 // notSettings are variables of that prefix which mean something else.
-var notSettings = map[string]bool{"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true}
+var notSettings = map[string]bool{"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true, "SAFELIGHT_CRASH_CYCLES": true}
 
 // leaves lists the dotted names of all settings.
 func leaves(t reflect.Type, at string) []string {

@@ -269,3 +269,14 @@ func FuzzParseSize(f *testing.F) {
 		}
 	})
 }
+
+func TestPresetNamesMayHaveDots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("presets: {v1.thumb: w=50}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path, nil)
+	if err != nil || c.Presets["v1.thumb"] != "w=50" {
+		t.Errorf("the presets are %v, %v", c.Presets, err)
+	}
+}

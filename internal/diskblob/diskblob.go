@@ -39,7 +39,7 @@ type Config struct {
 	// Node names this server among those that share Dir; "" is "local". Two
 	// open stores can't have the same Dir and Node.
 	Node string
-	// SyncParallel is how many files are made durable at the same time; 0 is 8.
+	// SyncParallel is how many files are made durable at the same time; 0 is 32.
 	SyncParallel int
 }
 
@@ -86,7 +86,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Node = "local"
 	}
 	if cfg.SyncParallel == 0 {
-		cfg.SyncParallel = 8
+		cfg.SyncParallel = 32
 	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {

@@ -99,7 +99,7 @@ func (s *Server) describeRaw(doc *huma.OpenAPI) {
 	form := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{
 		"image":    {Type: huma.TypeString, Format: "binary", Description: "Any number of file parts, under any names."},
 		"key":      {Type: huma.TypeString, Description: "Exact key of the next file; an image there is replaced."},
-		"prefix":   {Type: huma.TypeString, Description: "Before the keys that the files after it get from their names."},
+		"prefix":   {Type: huma.TypeString, Description: "Folder for the keys that the files after it get from their names; a slash is added where it ends in none."},
 		"tags":     {Type: huma.TypeString, Description: "With commas between; for the files after it."},
 		"category": {Type: huma.TypeString, Description: "For the files after it."},
 	}}
