@@ -66,13 +66,22 @@ func (r *Request) line(line []byte) bool {
 	if !ok || len(target) == 0 || len(target) > maxURI || target[0] != '/' {
 		return false
 	}
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f || c == '#' {
+	for i, c := range target {
+		if c <= ' ' || c >= 0x7f || c == '#' || c == '%' && !escape(target[i:]) {
 			return false
 		}
 	}
 	r.URI = string(target)
 	return true
+}
+
+// escape tells whether b begins with an escape that net/http can decode.
+func escape(b []byte) bool {
+	return len(b) > 2 && hex(b[1]) && hex(b[2])
+}
+
+func hex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // fields reads the header fields, each with its CRLF.
@@ -145,16 +154,22 @@ func plainHost(h string) bool {
 // single tells bytes that are exactly one request which has no body: after it
 // net/http holds nothing more and waits for the next one.
 func single(b []byte) bool {
-	if bytes.Index(b, endOfHeader) != len(b)-len(endOfHeader) || !bytes.HasPrefix(b, []byte("GET ")) && !bytes.HasPrefix(b, []byte("HEAD ")) {
+	if !bytes.HasPrefix(b, []byte("GET ")) && !bytes.HasPrefix(b, []byte("HEAD ")) {
+		return false
+	}
+	if end := bytes.Index(b, endOfHeader); end < 0 || end+len(endOfHeader) != len(b) {
+		return false
+	}
+	// A line that ends in a bare LF, or an empty line made of them, would put
+	// the end of the header elsewhere.
+	if bytes.Count(b, []byte("\n")) != bytes.Count(b, endOfLine) {
 		return false
 	}
 	lower := bytes.ToLower(b)
-	for _, name := range []string{"\ncontent-length", "\ntransfer-encoding", "\nexpect", "\nupgrade:", "\nconnection: upgrade"} {
+	for _, name := range []string{"\ncontent-length", "\ntransfer-encoding", "\nexpect", "\nupgrade"} {
 		if bytes.Contains(lower, []byte(name)) {
 			return false
 		}
 	}
-	// A line that ends in a bare LF, or an empty line made of them, would put
-	// the end of the header elsewhere.
-	return bytes.Count(b, []byte("\n")) == bytes.Count(b, endOfLine)
+	return true
 }
