@@ -175,6 +175,8 @@ func baseline(name string, args []string) error {
 	switch name {
 	case "handler":
 		return bareHandler(args[0])
+	case "ingest":
+		return leastServer(args[0])
 	case "vips":
 		return bareVips(args)
 	}

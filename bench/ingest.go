@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
@@ -61,7 +62,15 @@ func (b *bench) ingest() ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		var us, them, cpuUs, cpuThem []float64
+		least, err := b.self("ingest", b.dir)
+		if err != nil {
+			return nil, err
+		}
+		leastClients, err := dialAll(least)
+		if err != nil {
+			return nil, err
+		}
+		var us, them, leastRate, cpuUs, cpuThem []float64
 		for round := range b.rounds + 1 {
 			for i := range bodies { // new bytes, outside of the time that is measured
 				bodies[i] = unique(picture, uint64(round*100000+i), fileBytes)
@@ -75,6 +84,12 @@ func (b *bench) ingest() ([]row, error) {
 				return nil, err
 			}
 			spent := ours.cpu() - before
+			l, err := timed(func(w, i int) error {
+				return leastClients[w].put("x", bodies[w*perWriter+i])
+			})
+			if err != nil {
+				return nil, err
+			}
 			own := ownCPU()
 			t, err := timed(func(w, i int) error {
 				n := w*perWriter + i
@@ -89,11 +104,13 @@ func (b *bench) ingest() ([]row, error) {
 			}
 			if round > 0 {
 				cpuUs, cpuThem = append(cpuUs, spent/(writers*perWriter)), append(cpuThem, own/(writers*perWriter))
+				leastRate = append(leastRate, writers*perWriter/l)
 				us, them = append(us, writers*perWriter/o), append(them, writers*perWriter/t)
 			}
 		}
 		own, child := ours.peaks()
 		rows = append(rows, paired(fmt.Sprintf("ingest of 1 MB files, %d writers, verify: %s", writers, c.verify), "files/s", 1, us, them, c.goal),
+			paired("  the same against the least server (net/http, SHA-256, write+fsync+rename)", "files/s", 1, us, leastRate, ""),
 			paired("  CPU a file, server and codec processes against the loop", "ms", 1e3, cpuUs, cpuThem, ""),
 			row{what: fmt.Sprintf("  peak memory then: server %.0f MiB, largest codec process %.0f MiB", own, child)})
 		b.stopAll()
@@ -229,4 +246,38 @@ func (b *bench) memory() ([]row, error) {
 	own, _ := p.peaks()
 	return []row{{what: "server's memory at rest", ours: fmt.Sprintf("%.0f MiB", rest), goal: "40 MiB"},
 		{what: "server's peak, 95 MB files and 16 writers of 4 MB", ours: fmt.Sprintf("%.0f MiB", own), goal: "≤ 150 MiB"}}, nil
+}
+
+// leastServer is the least that an ingest over HTTP can do: net/http, SHA-256,
+// write, fsync, rename.
+func leastServer(dir string) error {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "at http://%s\n", ln.Addr())
+	var n atomic.Int64
+	return http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := keep(filepath.Join(dir, fmt.Sprint("least-", n.Add(1))), r.Body); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+	}))
+}
+
+func keep(name string, body io.Reader) error {
+	f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// The types hide ReadFrom and WriteTo, so that every byte is hashed on its way.
+	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{io.TeeReader(body, sha256.New())}, make([]byte, 64<<10)); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(name+".tmp", name)
 }

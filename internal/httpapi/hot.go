@@ -38,7 +38,6 @@ type answer struct {
 	at        uint32
 	body      []byte
 	etag      string
-	created   time.Time
 	route     string
 	header    []headerField   // of a 200
 	raw       fastlane.Answer // of a 200, for the fast lane

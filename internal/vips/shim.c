@@ -75,8 +75,6 @@ enum { T_BOOLEAN = 5, T_INT = 6, T_UINT64 = 11, T_ENUM = 12, T_FLAGS = 13, T_DOU
   X(char **, vips_image_get_fields, (void *)) \
   X(void, g_free, (void *)) \
   X(void, g_strfreev, (char **)) \
-  X(void *, g_module_open, (const char *, int)) \
-  X(void, g_module_make_resident, (void *)) \
   X(void *, g_log_set_default_handler, (void *, void *)) \
   X(GType, g_type_fundamental, (GType)) \
   X(void *, g_object_ref, (void *)) \
@@ -124,8 +122,13 @@ static int resolve(void *handle, char *problem, size_t size) {
 }
 
 // load_modules opens the named modules from the directory where this libvips
-// keeps them; a libvips that has these parts built in has no such files.
-static void load_modules(const char *const *modules) {
+// keeps them; a libvips that has these parts built in has no such files, and
+// may have no GModule to open them with.
+static void load_modules(void *handle, const char *const *modules) {
+  void *(*module_open)(const char *, int) = (void *(*)(const char *, int))dlsym(handle, "g_module_open");
+  void (*make_resident)(void *) = (void (*)(void *))dlsym(handle, "g_module_make_resident");
+  if (!module_open || !make_resident)
+    return;
   Dl_info info;
   char dir[PATH_MAX], path[PATH_MAX + 128];
   if (!dladdr(*(void **)&f.vips_init, &info) || !realpath(info.dli_fname, dir))
@@ -133,9 +136,9 @@ static void load_modules(const char *const *modules) {
   *strrchr(dir, '/') = 0;
   for (; *modules; modules++) {
     snprintf(path, sizeof path, "%s/vips-modules-%d.%d/%s.so", dir, f.vips_version(0), f.vips_version(1), *modules);
-    void *module = access(path, R_OK) ? NULL : f.g_module_open(path, 0);
+    void *module = access(path, R_OK) ? NULL : module_open(path, 0);
     if (module)
-      f.g_module_make_resident(module);
+      make_resident(module);
   }
 }
 
@@ -157,7 +160,7 @@ int vs_open(const char *path, const char *const *modules, char *problem, size_t 
     f.g_free(text);
     return -1;
   }
-  load_modules(modules);
+  load_modules(handle, modules);
   return 0;
 }
 
