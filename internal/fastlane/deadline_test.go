@@ -112,6 +112,8 @@ func TestIdleAfterLongAnswer(t *testing.T) {
 	e := &echo{large: 32 << 20}
 	s := start(t, Config{HeaderTimeout: long, IdleTimeout: short, WriteTimeout: long}, e)
 	c := past(t, s.addr)
+	c.send(strings.Replace(hot, "GET", "HEAD", 1)) // sets the deadlines anew
+	c.want("2 HEAD")
 	c.send(hot)
 	<-time.After(2 * short) // the timeout itself
 	r, err := http.ReadResponse(c.in, nil)
@@ -122,7 +124,7 @@ func TestIdleAfterLongAnswer(t *testing.T) {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
 	c.send(hot)
-	c.want("3 GET")
+	c.want("4 GET")
 }
 
 // shutdown stops a server and tells how it went.

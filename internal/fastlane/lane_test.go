@@ -27,6 +27,7 @@ type echo struct {
 	large   int                   // size of prepared answers, if not 0
 
 	seen   sync.Map // address of the client: *atomic.Int32
+	conns  sync.Map // address of the client: net.Conn
 	lane   atomic.Int64
 	closed chan bool // told of closed connections, if it is made
 }
@@ -34,8 +35,10 @@ type echo struct {
 func (e *echo) state(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
+		e.conns.Store(c.RemoteAddr().String(), c)
 		e.seen.Store(c.RemoteAddr().String(), new(atomic.Int32))
 	case http.StateClosed:
+		e.conns.Delete(c.RemoteAddr().String())
 		e.seen.Delete(c.RemoteAddr().String())
 		if e.closed != nil {
 			e.closed <- true
@@ -185,7 +188,7 @@ func (c *client) want(prefix string) {
 	c.t.Helper()
 	r, err := next(c.in)
 	if err != nil || r.status != http.StatusOK || !strings.HasPrefix(r.echo, prefix) {
-		c.t.Fatalf("got %+v, %v; want %q", r, err, prefix)
+		c.t.Fatalf("got %d %.200s, %v; want %q", r.status, r.echo, err, prefix)
 	}
 }
 
@@ -240,15 +243,15 @@ func TestLaneTakesTurns(t *testing.T) {
 		}
 	}})
 	c := past(t, s.addr)
-	for i := 2; i < 60; i += 3 {
+	for i := 2; i < 900; i += 3 {
 		c.send(slow)
 		c.want(fmt.Sprintf("%d GET \"/slow\"", i))
 		c.send(hot + hot)
 		c.want(fmt.Sprintf("%d GET \"/hot?1\"", i+1))
 		c.want(fmt.Sprintf("%d GET \"/hot?1\"", i+2))
 	}
-	if got := s.echo.lane.Load(); got != 40 {
-		t.Errorf("%d answers by the lane; want 40", got)
+	if got := s.echo.lane.Load(); got != 600 {
+		t.Errorf("%d answers by the lane; want 600", got)
 	}
 }
 
