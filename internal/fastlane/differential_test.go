@@ -170,8 +170,8 @@ var lures = []string{
 // drawScript makes a script of requests, some of them damaged, cut anywhere. It
 // waits for answers only as long as it is known how many there will be.
 func drawScript(t *rapid.T) []send {
-	var script []send
-	pending, known := "", 0
+	script := []send{{slow, 1}} // the first is never the lane's
+	pending, known := "", 1
 	for i := range rapid.IntRange(1, 12).Draw(t, "items") {
 		item, odd := rapid.SampledFrom(plainItems).Draw(t, "item"), false
 		switch kind := rapid.IntRange(0, 19).Draw(t, "kind"); {
@@ -184,7 +184,7 @@ func drawScript(t *rapid.T) []send {
 		if odd {
 			known = -1
 		} else if known >= 0 {
-			known = i + 1
+			known = i + 2
 		}
 		pending += item
 		for len(pending) > 1 && rapid.IntRange(0, 3).Draw(t, "cut") == 0 {
