@@ -108,7 +108,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 	if _, err := exec.LookPath("prlimit"); err != nil {
 		t.Skip("prlimit (util-linux) is not installed")
 	}
-	s := launch(t, "", []string{"prlimit", "--nofile=96:96"}, "SAFELIGHT_CODEC_PROCESSES=1")
+	s := launch(t, "", []string{"prlimit", "--nofile=96:96", binary}, "SAFELIGHT_CODEC_PROCESSES=1")
 	_, files := s.upload(file{name: "a.jpg", bytes: jpegOf(t, scene(200, 100, 1))})
 	var clients sync.WaitGroup
 	var mu sync.Mutex
@@ -147,7 +147,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 
 // TestMemory uploads large and many files and watches the server's peak.
 func TestMemory(t *testing.T) {
-	s := start(t, "", "SAFELIGHT_INGEST_VERIFY=header")
+	s := launch(t, "", []string{plain}, "SAFELIGHT_INGEST_VERIFY=header")
 	big := uniquePNG("big", 90_000_000)
 	for i := range 3 {
 		if a := s.do(http.MethodPut, fmt.Sprintf("/images/%d.png", i), bytes.NewReader(big)); a.status/100 != 2 {

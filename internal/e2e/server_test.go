@@ -22,22 +22,33 @@ import (
 	"time"
 )
 
-var binary string
+// binary is the server under test, with the race detector if the tests have
+// it; plain is the same without, for figures of memory and time.
+var binary, plain string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "safelight-e2e-")
 	if err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "safelight")
-	build := exec.Command("go", "build", "-o", binary, "safelight/cmd/safelight")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-		os.Exit(1)
+	plain = filepath.Join(dir, "safelight")
+	binary = plain
+	build(plain)
+	if raceFlags != nil {
+		binary = filepath.Join(dir, "safelight-race")
+		build(binary, raceFlags...)
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+func build(to string, flags ...string) {
+	args := append([]string{"build", "-o", to}, flags...)
+	if out, err := exec.Command("go", append(args, "safelight/cmd/safelight")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		os.Exit(1)
+	}
 }
 
 // server is a running Safelight.
@@ -75,16 +86,17 @@ var address = regexp.MustCompile(`Safelight is at (http://\S+)`)
 // as environment variables, and stops it when the test ends.
 func start(t testing.TB, data string, env ...string) *server {
 	t.Helper()
-	return launch(t, data, nil, env...)
+	return launch(t, data, []string{binary}, env...)
 }
 
-// launch is start with a command before the binary, such as prlimit.
-func launch(t testing.TB, data string, before []string, env ...string) *server {
+// launch is start with the command to run: a binary, perhaps behind something
+// like prlimit.
+func launch(t testing.TB, data string, command []string, env ...string) *server {
 	t.Helper()
 	if data == "" {
 		data = t.TempDir()
 	}
-	args := append(before, binary, "serve", "--listen", "127.0.0.1:0", "--data", data)
+	args := append(command, "serve", "--listen", "127.0.0.1:0", "--data", data)
 	s := &server{t: t, data: data, cmd: exec.Command(args[0], args[1:]...), log: &lines{}, done: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -113,7 +125,7 @@ func launch(t testing.TB, data string, before []string, env ...string) *server {
 	case s.url = <-found:
 	case <-s.done:
 		t.Fatalf("the server did not start: %v\n%s", s.err, s.log)
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("the server did not say where it is\n%s", s.log)
 	}
 	return s
@@ -124,6 +136,9 @@ func launch(t testing.TB, data string, before []string, env ...string) *server {
 func (s *server) kill() {
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	<-s.done
+	if strings.Contains(s.log.String(), "DATA RACE") {
+		s.t.Errorf("the race detector spoke:\n%s", s.log)
+	}
 }
 
 // stop asks the server to end and answers how it did.

@@ -137,10 +137,10 @@ func TestLinesComeBeforeTheBodyEnds(t *testing.T) {
 
 func TestManyFilesInOneRequest(t *testing.T) {
 	s := start(t, "")
-	const n = 1000
+	const n = 10_000
 	files := make([]file, n)
 	for i := range files {
-		files[i] = file{name: fmt.Sprintf("%04d.png", i), bytes: pngOf(t, scene(8, 8, uint64(i)))}
+		files[i] = file{name: fmt.Sprintf("%05d.png", i), bytes: pngOf(t, scene(8, 8, uint64(i)))}
 	}
 	a, got := s.upload(files...)
 	if a.status != 201 || len(got) != n {
