@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"time"
@@ -37,6 +38,7 @@ type App struct {
 	config  config.Config
 	log     *slog.Logger
 	store   *diskblob.Store
+	sources *blob.Sources
 	db      *sqlite.DB
 	codec   *codec.Pool
 	disk    *diskcache.Cache
@@ -73,10 +75,14 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 	// usual, until the limit makes it hurry.
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(serverMemory + 2*c.Cache.MemoryBytes)
+	if err := os.MkdirAll(c.Data, 0o750); err != nil {
+		return nil, fmt.Errorf("the data directory can't be used: %w", err)
+	}
 	if a.store, err = diskblob.Open(diskblob.Config{Dir: c.Data, Node: c.Node}); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.store.Close)
+	a.sources = blob.NewSources(a.store)
 	if a.db, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(c.Data, "catalog.db")}); err != nil {
 		return nil, err
 	}
@@ -114,11 +120,11 @@ func (a *App) serve(ctx context.Context, version string) error {
 	work := worker{a.codec}
 	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.store, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.sources, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: ingest.New(a.config.Ingest, a.store, a.db, work, mint), Render: renderer, Purge: a.purge,
-		Catalog: a.db, Sources: a.store, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
+		Ingest: ingest.New(a.config.Ingest, a.sources, a.db, work, mint), Render: renderer, Purge: a.purge,
+		Catalog: a.db, Sources: a.sources, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Metrics: metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 	})
 	if !keys.Empty() {
@@ -212,7 +218,7 @@ func (a *App) sweepForever(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		done, err := a.purge.Sweep(ctx, a.store, a.config.Sweep)
+		done, err := a.purge.Sweep(ctx, a.sources, a.config.Sweep)
 		switch {
 		case ctx.Err() != nil:
 			return

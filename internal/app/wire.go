@@ -2,9 +2,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"safelight/internal/codec"
+	"safelight/internal/fault"
+	"safelight/internal/format"
 	"safelight/internal/memcache"
 	"safelight/internal/plan"
 	"safelight/internal/render"
@@ -20,7 +23,20 @@ func (w worker) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := examine(out, job.Save.Format); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
 	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes}, nil
+}
+
+// examine looks at a result before anybody is given it: some encoders report
+// success and write nothing when they run out of memory.
+func examine(out *codec.Output, want format.Format) error {
+	h, err := format.Probe(out.File, out.Bytes)
+	if err == nil && h.Format == want && h.Width == out.Width && h.Height == out.Height {
+		return nil
+	}
+	return fault.Wrap(fault.Unprocessable, err, "the picture could not be encoded as %s at %d×%d px; ask for a smaller one", want, out.Width, out.Height)
 }
 
 // Inspect decodes an upload once; renders go before it.

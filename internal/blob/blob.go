@@ -73,6 +73,11 @@ type Sweeper interface {
 	SweepTemp(ctx context.Context, olderThan time.Duration) (removed int, err error)
 }
 
+// Roomer is a Store that knows how much room is left for it, in bytes.
+type Roomer interface {
+	FreeBytes() (int64, error)
+}
+
 // SourceName is where a source lies: sources/ab/cd/<sha256 in hexadecimal>.
 func SourceName(hexDigest string) string {
 	return "sources/" + hexDigest[:2] + "/" + hexDigest[2:4] + "/" + hexDigest

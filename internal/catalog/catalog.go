@@ -67,7 +67,9 @@ const (
 	Refuse                  // fault.Precondition
 )
 
-// Replay identifies one file of a request that a client may send again.
+// Replay identifies one file of a request that a client may send again. The
+// same token and ordinal with other bytes is fault.Unprocessable; with the same
+// bytes, once the image is deleted or replaced, fault.Conflict.
 type Replay struct {
 	Token   string // the Idempotency-Key; "" is none
 	Ordinal int    // which file of the request

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -84,6 +85,9 @@ type serveCommand struct {
 	settings `embed:""`
 }
 
+// lastResort ends a stop that hangs, within the 25 s that are promised.
+const lastResort = 24 * time.Second
+
 // Run serves until SIGINT or SIGTERM; a second one stops at once.
 func (c *serveCommand) Run() error {
 	cfg, err := c.load()
@@ -91,13 +95,17 @@ func (c *serveCommand) Run() error {
 		return err
 	}
 	log := telemetry.Logger(os.Stderr, cfg.Log)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // whoever read the log may leave; the server stays
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	a, err := app.Open(ctx, cfg, Version, log)
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, stop) // from then on a signal kills
+	context.AfterFunc(ctx, func() {
+		stop() // from then on a signal kills
+		time.AfterFunc(lastResort, func() { os.Exit(fail(errors.New("the stop took too long; what was left is cut off"))) })
+	})
 	err = a.Run(ctx, func(addr net.Addr) {
 		fmt.Fprintf(os.Stderr, "Safelight is at http://%s\n", addr)
 	})

@@ -174,7 +174,7 @@ func sizes(from, to reflect.Type, value any) (any, error) {
 
 // Validate tells everything that is wrong, not only the first.
 func (c Config) Validate() error {
-	errs := []error{c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate()}
+	errs := []error{c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate()}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
 		errs = append(errs, err)
 	}

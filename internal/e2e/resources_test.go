@@ -67,7 +67,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skipf("no tmpfs can be mounted here: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	s := start(t, dir, "SAFELIGHT_INGEST_VERIFY=header")
+	s := start(t, dir, "SAFELIGHT_INGEST_VERIFY=header", "SAFELIGHT_INGEST_RESERVE_BYTES=0")
 	_, first := s.upload(file{name: "first.png", bytes: tinyPNG})
 	full := 0
 	for i := range 100 {
@@ -99,6 +99,35 @@ func TestDiskFull(t *testing.T) {
 	}
 	if a := s.do(http.MethodPut, "/images/after.png", bytes.NewReader(uniquePNG("after", 900_000))); a.status != 201 {
 		t.Errorf("with room again an upload is answered %d %s", a.status, a.body)
+	}
+}
+
+// TestReserve shows that deletes still work when uploads are refused for want
+// of room.
+func TestReserve(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no tmpfs can be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	s := start(t, dir, "SAFELIGHT_INGEST_VERIFY=header", "SAFELIGHT_INGEST_RESERVE_BYTES=4MB")
+	var ids []string
+	for i := range 40 {
+		a := s.do(http.MethodPut, fmt.Sprintf("/images/%d.png", i), bytes.NewReader(uniquePNG(fmt.Sprint(i), 900_000)))
+		if a.status == 507 {
+			break
+		}
+		var f stored
+		a.json(t, &f)
+		ids = append(ids, f.ID)
+	}
+	if len(ids) < 2 || len(ids) == 40 {
+		t.Fatalf("%d uploads were taken into 16 MB", len(ids))
+	}
+	for _, id := range ids {
+		if a := s.do(http.MethodDelete, "/v1/images/"+id, nil); a.status != 204 {
+			t.Errorf("a delete was answered %d %s", a.status, a.body)
+		}
 	}
 }
 

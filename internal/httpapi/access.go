@@ -4,7 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 
 	"safelight/internal/asset"
@@ -31,7 +31,7 @@ func (s *Server) principal(r *http.Request) (auth.Principal, error) {
 	}
 	if !directLocal(r) {
 		return auth.Principal{}, fault.New(fault.Denied, "while no keys are configured (auth.keys), only programs on the server's own machine are let in, "+
-			"directly and by a local name: no proxy, no page of another site")
+			"directly (HTTP/1.1, no proxy), by a local name, and not from a page of another site")
 	}
 	return s.owned(everything, r), nil
 }
@@ -70,8 +70,24 @@ func localAddress(remote string) bool {
 	return strings.HasPrefix(remote, "127.") || strings.HasPrefix(remote, "[::1]:")
 }
 
-// forwarded are the headers by which a proxy tells that it speaks for another.
-var forwarded = []string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "X-Forwarded-Host", "X-Forwarded-Proto", "Via"}
+// viaProxy tells a request that a proxy makes for another client: by a header
+// that proxies add, or by HTTP/1.0, which is what some speak unless they are
+// told otherwise, without adding anything.
+func viaProxy(r *http.Request) bool {
+	if !r.ProtoAtLeast(1, 1) {
+		return true
+	}
+	for name := range r.Header {
+		if strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "Cf-") || strings.HasSuffix(name, "Client-Ip") {
+			return true
+		}
+		switch name {
+		case "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "Cdn-Loop", "X-Original-Forwarded-For", "X-Envoy-External-Address":
+			return true
+		}
+	}
+	return false
+}
 
 // directLocal tells a client on this machine that connects without a proxy and
 // by a local name (a page of another site that rebinds its name to 127.0.0.1
@@ -80,23 +96,18 @@ func directLocal(r *http.Request) bool {
 	if !localAddress(r.RemoteAddr) {
 		return false
 	}
-	for _, name := range forwarded {
-		if _, ok := r.Header[name]; ok {
+	if viaProxy(r) || !localHost(r.Host) {
+		return false
+	}
+	if site := r.Header.Values("Sec-Fetch-Site"); slices.Contains(site, "cross-site") && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		if origin != "http://"+r.Host && origin != "https://"+r.Host {
 			return false
 		}
 	}
-	if !localHost(r.Host) {
-		return false
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" && r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && u.Host == r.Host
+	return true
 }
 
 func localHost(host string) bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -35,6 +36,9 @@ func (c Config) Validate() error {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			errs = append(errs, fmt.Errorf("http.public_url: expected an http or https URL but received %q", c.PublicURL))
 		}
+	}
+	if strings.ContainsFunc(c.CacheControl, func(r rune) bool { return r < ' ' || r > '~' }) {
+		errs = append(errs, fmt.Errorf("http.cache_control: %q is no header value", c.CacheControl))
 	}
 	if c.BodyIdle <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
 		errs = append(errs, errors.New("http: body_idle must be above 0, parallel at least 1 and hot_entries not negative"))

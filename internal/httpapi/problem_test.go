@@ -55,12 +55,15 @@ func TestDirectLocal(t *testing.T) {
 		{"no host", "127.0.0.1:5", "", nil, false},
 		{"a proxy", "127.0.0.1:5", "127.0.0.1", http.Header{"X-Forwarded-For": {"192.0.2.1"}}, false},
 		{"an empty proxy header", "127.0.0.1:5", "127.0.0.1", http.Header{"Forwarded": {""}}, false},
+		{"another proxy", "127.0.0.1:5", "127.0.0.1", http.Header{"X-Cluster-Client-Ip": {"192.0.2.1"}}, false},
+		{"two origins", "127.0.0.1:5", "127.0.0.1", http.Header{"Origin": {"http://127.0.0.1", "http://evil.example"}}, false},
+		{"an origin with a user", "127.0.0.1:5", "localhost", http.Header{"Origin": {"http://evil.example@localhost"}}, false},
 		{"own page", "127.0.0.1:5", "127.0.0.1:8080", http.Header{"Origin": {"http://127.0.0.1:8080"}}, true},
 		{"another port's page", "127.0.0.1:5", "127.0.0.1:8080", http.Header{"Origin": {"http://127.0.0.1:3000"}}, false},
 		{"another site's form", "127.0.0.1:5", "127.0.0.1:8080", http.Header{"Origin": {"null"}}, false},
 	}
 	for _, c := range cases {
-		r := &http.Request{Method: http.MethodPost, RemoteAddr: c.remote, Host: c.host, Header: c.header}
+		r := &http.Request{Method: http.MethodPost, ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: c.remote, Host: c.host, Header: c.header}
 		if r.Header == nil {
 			r.Header = http.Header{}
 		}

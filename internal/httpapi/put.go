@@ -68,10 +68,25 @@ func (s *Server) preconditions(r *http.Request, f *ingest.File) error {
 	if f.Replay.Token, err = idempotencyKey(r); err != nil {
 		return err
 	}
+	if f.Replay.Token != "" {
+		f.Replay.Token = "PUT " + f.Key + " " + f.Replay.Token // what is repeated is this request, not another key's
+	}
+	if r.Header.Get("If-Match") != "" {
+		return fault.New(fault.Invalid, "If-Match is not supported here; If-None-Match: * refuses to replace")
+	}
+	if r.Header.Get("Content-Range") != "" {
+		return fault.New(fault.Invalid, "a part of a file can't be stored (Content-Range); send all of it")
+	}
 	if f.Want, err = promised(r.Header); err != nil {
 		return err
 	}
-	if strings.TrimSpace(r.Header.Get("If-None-Match")) == "*" {
+	switch match := strings.TrimSpace(strings.Join(r.Header.Values("If-None-Match"), ",")); {
+	case match == "":
+	case match != "*":
+		return fault.New(fault.Invalid, "If-None-Match: only * is supported here; it refuses to replace")
+	case f.Replay.Token != "":
+		f.Rule = catalog.Refuse // whether it is a repetition is known when it has arrived
+	default:
 		f.Rule = catalog.Refuse
 		if _, err := s.Catalog.Resolve(r.Context(), f.Owner, f.Key); err == nil {
 			return fault.New(fault.Precondition, "the key %q exists, and If-None-Match: * asks not to replace it", f.Key)

@@ -16,6 +16,7 @@ import (
 	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/dialect/native"
+	"safelight/internal/fault"
 	"safelight/internal/ingest"
 	"safelight/internal/purge"
 	"safelight/internal/render"
@@ -41,7 +42,7 @@ type Deps struct {
 	Render  *render.Service
 	Purge   *purge.Service
 	Catalog catalog.Catalog
-	Sources blob.Store
+	Sources *blob.Sources
 	Disk    cache.Cache // lists an image's renditions
 	Auth    auth.Authenticator
 	Mint    *asset.Mint
@@ -98,5 +99,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec.Header().Set("X-Request-Id", id)
 	defer s.done(rec, r, id, start)
 	r.Body = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), idle: s.config.BodyIdle}
+	if h, pattern := s.mux.Handler(r); pattern == "" {
+		s.unrouted(rec, r, h)
+		return
+	}
 	s.mux.ServeHTTP(rec, r)
 }
+
+// unrouted answers what no route is for as a problem document: 404, or 405 with
+// the methods that there are.
+func (s *Server) unrouted(w http.ResponseWriter, r *http.Request, mux http.Handler) {
+	said := &recorder{ResponseWriter: discard{http.Header{}}}
+	mux.ServeHTTP(said, r)
+	allow := said.Header().Get("Allow")
+	if said.status != http.StatusMethodNotAllowed || allow == "" {
+		s.fail(w, r, fault.New(fault.NotFound, "there is nothing at this path; what there is stands at /docs"))
+		return
+	}
+	w.Header().Set("Allow", allow)
+	s.fail(w, r, &Problem{Type: "urn:safelight:problem:method-not-allowed", Title: titleOf(said.status), Status: said.status,
+		Detail: "this path takes " + allow})
+}
+
+// discard is a ResponseWriter for an answer that nobody gets.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}

@@ -31,6 +31,8 @@ const (
 // after the other, as they come, and stored several at once behind that, so
 // that they share fsyncs and transactions; results never hold up the body.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
+	header := &headerLimit{ReadCloser: r.Body}
+	r.Body = header
 	parts, err := r.MultipartReader()
 	if err != nil {
 		s.fail(w, r, fault.New(fault.Unsupported, "expected a multipart/form-data body with a boundary: curl -F image=@photo.jpg"))
@@ -43,7 +45,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	u := &uploading{
 		server: s, request: r, token: token, slots: make(chan struct{}, s.config.Parallel),
-		answer: newAnswer(w, r),
+		answer: newAnswer(w, r), header: header,
 	}
 	u.read(parts)
 	u.storing.Wait()
@@ -67,6 +69,7 @@ type uploading struct {
 	slots   chan struct{} // held by files that are being stored
 	storing sync.WaitGroup
 	answer  *results
+	header  *headerLimit
 
 	files, texts int
 	fields       fields
@@ -81,7 +84,9 @@ type fields struct {
 // read goes through the parts until the body ends or can't go on.
 func (u *uploading) read(parts *multipart.Reader) {
 	for {
+		u.header.start()
 		part, err := parts.NextPart()
+		u.header.stop()
 		if err == io.EOF {
 			return
 		}
@@ -106,7 +111,35 @@ func (u *uploading) read(parts *multipart.Reader) {
 		if !u.file(part, name) {
 			return
 		}
+		if _, err := io.Copy(io.Discard, part); err != nil { // what a refused file left unread
+			u.broken(err)
+			return
+		}
 	}
+}
+
+// headerLimit bounds what is read for one part's header, which mime/multipart
+// would hold in memory up to 10 MB.
+type headerLimit struct {
+	io.ReadCloser
+	left int // bytes; 0 is no limit
+}
+
+const maxPartHeader = 64 << 10
+
+func (h *headerLimit) start() { h.left = maxPartHeader }
+func (h *headerLimit) stop()  { h.left = 0 }
+
+func (h *headerLimit) Read(p []byte) (int, error) {
+	if h.left == 0 {
+		return h.ReadCloser.Read(p)
+	}
+	if h.left == 1 {
+		return 0, fault.Limit(fault.Invalid, "part header bytes", maxPartHeader, maxPartHeader+1, "the header of a part is longer than %d bytes", maxPartHeader)
+	}
+	n, err := h.ReadCloser.Read(p[:min(len(p), h.left-1)])
+	h.left -= n
+	return n, err
 }
 
 // fileName is the client's name of a file part, and whether the part is one: it

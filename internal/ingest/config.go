@@ -12,11 +12,12 @@ type Config struct {
 	MaxTotalPixels int64  `koanf:"max_total_pixels"` // of all pages, decoded
 	MaxSide        int    `koanf:"max_side"`
 	MaxPages       int    `koanf:"max_pages"`
-	MaxScans       int    `koanf:"max_scans"` // of a progressive JPEG: each costs a pass over the picture
-	MaxFiles       int    `koanf:"max_files"` // in one request
-	Strict         bool   `koanf:"strict"`    // refuse a name or Content-Type that contradicts the bytes
-	Verify         string `koanf:"verify"`    // "decode" or "header"
-	Keys           string `koanf:"keys"`      // "name" or "id"
+	MaxScans       int    `koanf:"max_scans"`     // of a progressive JPEG: each costs a pass over the picture
+	MaxFiles       int    `koanf:"max_files"`     // in one request
+	ReserveBytes   int64  `koanf:"reserve_bytes"` // room that uploads leave on the disk, so that deletes still work
+	Strict         bool   `koanf:"strict"`        // refuse a name or Content-Type that contradicts the bytes
+	Verify         string `koanf:"verify"`        // "decode" or "header"
+	Keys           string `koanf:"keys"`          // "name" or "id"
 }
 
 // DefaultConfig is what is in force where nothing is configured.
@@ -29,6 +30,7 @@ func DefaultConfig() Config {
 		MaxPages:       1000,
 		MaxScans:       100,
 		MaxFiles:       20000,
+		ReserveBytes:   64 << 20,
 		Verify:         VerifyDecode,
 		Keys:           "name",
 	}
@@ -50,6 +52,9 @@ func (c Config) Validate() error {
 		if v < 1 {
 			errs = append(errs, fmt.Errorf("ingest.%s: %d is not at least 1", name, v))
 		}
+	}
+	if c.ReserveBytes < 0 {
+		errs = append(errs, fmt.Errorf("ingest.reserve_bytes: %d is negative", c.ReserveBytes))
 	}
 	if c.Verify != VerifyDecode && c.Verify != VerifyHeader {
 		errs = append(errs, fmt.Errorf("ingest.verify: expected decode or header but received %q", c.Verify))

@@ -33,14 +33,14 @@ type inspector interface {
 // Service takes files in. It is safe for concurrent use.
 type Service struct {
 	config  Config
-	store   blob.Store
+	store   *blob.Sources
 	catalog catalog.Catalog
 	codec   inspector
 	mint    *asset.Mint
 }
 
 // New makes a service over its parts.
-func New(config Config, store blob.Store, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
+func New(config Config, store *blob.Sources, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
 	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint}
 }
 
@@ -82,6 +82,9 @@ func (s *Service) Receive(ctx context.Context, file File, body io.Reader) (*Spoo
 	if err := checkPrefix(file.Prefix); err != nil {
 		return nil, err
 	}
+	if err := s.room(); err != nil {
+		return nil, err
+	}
 	w, err := s.store.Create(ctx)
 	if err != nil {
 		return nil, err
@@ -100,6 +103,21 @@ func (s *Service) Receive(ctx context.Context, file File, body io.Reader) (*Spoo
 		return nil, err
 	}
 	return spooled, nil
+}
+
+// room refuses uploads before the disk is quite full: a database on a full disk
+// can't even delete.
+func (s *Service) room() error {
+	store, ok := s.store.Store.(blob.Roomer)
+	if !ok || s.config.ReserveBytes == 0 {
+		return nil
+	}
+	free, err := store.FreeBytes()
+	if err != nil || free >= s.config.ReserveBytes {
+		return nil // what can't be told is left to the write
+	}
+	return fault.Limit(fault.OutOfSpace, "ingest.reserve_bytes", s.config.ReserveBytes, free,
+		"the store has %d bytes left, and %d are kept in reserve; nothing more is taken in until there is room", free, s.config.ReserveBytes)
 }
 
 // copyBytes is the buffer of one Receive.
@@ -171,9 +189,11 @@ func (s *Service) Store(ctx context.Context, f *Spooled) (catalog.Result, error)
 		Category: f.File.Category, Tags: f.File.Tags, Created: now, Source: source, Looks: looks,
 	}
 	name := blob.SourceName(f.Digest.String())
+	defer s.store.Keep(name)()
 	if err := f.w.Commit(ctx, name); err != nil {
 		return catalog.Result{}, err
 	}
+	s.store.Trust(name)
 	change := catalog.Change{Images: []catalog.NewImage{{
 		Image: img, Keys: s.keys(f.File, img), Rule: f.File.Rule, Replay: f.File.Replay,
 	}}}
@@ -181,8 +201,8 @@ func (s *Service) Store(ctx context.Context, f *Spooled) (catalog.Result, error)
 	if err != nil {
 		return catalog.Result{}, err // the bytes are an orphan now; the sweep takes it
 	}
-	// A sweep that took the bytes between the two commits (it can only, if
-	// they had been released long before) must not go unnoticed.
+	// Keep holds off our own sweep. Should another process have taken the
+	// bytes between the two commits, that must not go unnoticed.
 	if _, err := s.store.Stat(ctx, name); err != nil {
 		return catalog.Result{}, fault.Wrap(fault.Unavailable, err, "the file could not be kept; send it again")
 	}

@@ -10,6 +10,7 @@ import (
 // Config bounds renditions and sets how they are encoded by default.
 type Config struct {
 	MaxOutputPixels    int64          `koanf:"max_output_pixels"`    // of one frame
+	MaxAVIFPixels      int64          `koanf:"max_avif_pixels"`      // of an AVIF rendition: its encoder needs many times the memory and time
 	MaxAnimationPixels int64          `koanf:"max_animation_pixels"` // of all frames, decoded
 	MaxFrames          int            `koanf:"max_frames"`
 	AutoFormats        []string       `koanf:"auto_formats"` // what format=auto may choose, best first
@@ -21,6 +22,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxOutputPixels:    50_000_000,
+		MaxAVIFPixels:      12_000_000,
 		MaxAnimationPixels: 100_000_000,
 		MaxFrames:          500,
 		AutoFormats:        []string{"avif", "webp"},
@@ -32,7 +34,7 @@ func DefaultConfig() Config {
 // Validate tells what is wrong with a configuration.
 func (c Config) Validate() error {
 	var errs []error
-	if c.MaxOutputPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
+	if c.MaxOutputPixels < 1 || c.MaxAVIFPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
 		errs = append(errs, errors.New("render: pixel and frame limits must be at least 1"))
 	}
 	for _, name := range c.AutoFormats {

@@ -302,6 +302,10 @@ func orElse(v, otherwise float64) float64 {
 	return v
 }
 
+// maxBlurWork bounds pixels times sigma, which a blur's time grows with: what is
+// above would only run into the deadline.
+const maxBlurWork = 300_000_000
+
 // bounds refuses renditions that are larger than the limits.
 func (b *builder) bounds() error {
 	if side := max(b.out.W, b.out.H); side > options.MaxSide {
@@ -312,6 +316,14 @@ func (b *builder) bounds() error {
 	if pixels > b.config.MaxOutputPixels {
 		return fault.Limit(fault.Invalid, "render.max_output_pixels", b.config.MaxOutputPixels, pixels,
 			"the rendition would have %d pixels; the limit is %d", pixels, b.config.MaxOutputPixels)
+	}
+	if b.o.Format == format.AVIF && pixels > b.config.MaxAVIFPixels {
+		return fault.Limit(fault.Invalid, "render.max_avif_pixels", b.config.MaxAVIFPixels, pixels,
+			"the AVIF rendition would have %d pixels; the limit for AVIF is %d", pixels, b.config.MaxAVIFPixels)
+	}
+	if work := int64(float64(pixels) * b.o.Blur * float64(b.frameCount)); work > maxBlurWork {
+		return fault.Limit(fault.Invalid, "blur work", maxBlurWork, work,
+			"blur: with %d pixels sigma may be at most %.1f", pixels*int64(b.frameCount), float64(maxBlurWork)/float64(pixels*int64(b.frameCount)))
 	}
 	return nil
 }

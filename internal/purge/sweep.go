@@ -30,10 +30,10 @@ const sweepBatch = 500
 // Sweep removes abandoned temporary files, sources that no image has used for
 // the grace time, files without a row (an upload that died between its two
 // commits), and old idempotency tokens. It may run while uploads do.
-func (s *Service) Sweep(ctx context.Context, store blob.Store, c SweepConfig) (Swept, error) {
+func (s *Service) Sweep(ctx context.Context, store *blob.Sources, c SweepConfig) (Swept, error) {
 	var done Swept
 	var err error
-	if sweeper, ok := store.(blob.Sweeper); ok {
+	if sweeper, ok := store.Store.(blob.Sweeper); ok {
 		if done.Temp, err = sweeper.SweepTemp(ctx, c.TempAge); err != nil {
 			return done, err
 		}
@@ -49,9 +49,9 @@ func (s *Service) Sweep(ctx context.Context, store blob.Store, c SweepConfig) (S
 	return done, err
 }
 
-// released removes rows first and bytes after: an upload of the same bytes in
-// between writes a new file, which Delete leaves alone.
-func (s *Service) released(ctx context.Context, store blob.Store, before time.Time) (int, error) {
+// released removes rows first and bytes after, so that a crash in between leaves
+// an orphan and not a row without bytes.
+func (s *Service) released(ctx context.Context, store *blob.Sources, before time.Time) (int, error) {
 	removed := 0
 	for {
 		digests, err := s.janitor.Released(ctx, before, sweepBatch)
@@ -59,17 +59,15 @@ func (s *Service) released(ctx context.Context, store blob.Store, before time.Ti
 			return removed, err
 		}
 		for _, d := range digests {
-			forgotten, err := s.janitor.Forget(ctx, d, before)
+			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
+				return s.janitor.Forget(ctx, d, before)
+			})
 			if err != nil {
 				return removed, err
 			}
-			if !forgotten {
-				continue
+			if gone {
+				removed++
 			}
-			if _, err := store.Delete(ctx, blob.SourceName(d.String()), before); err != nil {
-				return removed, err
-			}
-			removed++
 		}
 		if len(digests) < sweepBatch {
 			return removed, nil
@@ -78,7 +76,7 @@ func (s *Service) released(ctx context.Context, store blob.Store, before time.Ti
 }
 
 // orphans removes files without a row that are older than the grace time.
-func (s *Service) orphans(ctx context.Context, store blob.Store, before time.Time) (int, error) {
+func (s *Service) orphans(ctx context.Context, store *blob.Sources, before time.Time) (int, error) {
 	removed := 0
 	var batch []asset.Digest
 	flush := func() error {
@@ -88,7 +86,10 @@ func (s *Service) orphans(ctx context.Context, store blob.Store, before time.Tim
 		}
 		batch = batch[:0]
 		for _, d := range unknown {
-			gone, err := store.Delete(ctx, blob.SourceName(d.String()), before)
+			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
+				still, err := s.janitor.Unknown(ctx, []asset.Digest{d}) // an upload may have come between
+				return len(still) == 1, err
+			})
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ const (
 type Service struct {
 	config    Config
 	revision  string
-	sources   blob.Store
+	sources   *blob.Sources
 	catalog   catalog.Catalog
 	memory    cache.Cache
 	disk      cache.Cache
@@ -63,7 +63,7 @@ type Service struct {
 }
 
 // New makes a service over its parts.
-func New(config Config, sources blob.Store, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
+func New(config Config, sources *blob.Sources, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
 	return &Service{
 		config: config, revision: config.Plan.Revision(), sources: sources, catalog: cat, memory: memory, disk: disk,
 		codec: codec, log: log, admission: newAdmission(config.Budget, config.Queue, config.QueueWait), failed: newFailures(),
@@ -95,6 +95,8 @@ func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Opti
 		if err := s.failed.recall(key); err != nil {
 			return nil, err
 		}
+		ctx, cancel := context.WithTimeout(ctx, s.config.Deadline)
+		defer cancel()
 		p, err := s.make(ctx, img, o, mark, canonical, key)
 		if err != nil {
 			s.failed.note(key, err)

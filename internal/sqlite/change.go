@@ -87,7 +87,8 @@ func (t *tx) storeImage(n *catalog.NewImage, row row) (catalog.Result, error) {
 }
 
 // replayed finds the image that the same file of the same request has made
-// before; a zero ID where there is none (any more).
+// before; a zero ID where there was none. A token whose image is gone stays
+// spent: to carry the request out again would undo what came after it.
 func (t *tx) replayed(n *catalog.NewImage) (asset.Image, error) {
 	var id, digest []byte
 	err := t.row(sqlFindReplay, n.Image.Owner, n.Replay.Token, n.Replay.Ordinal).Scan(&id, &digest)
@@ -98,11 +99,13 @@ func (t *tx) replayed(n *catalog.NewImage) (asset.Image, error) {
 		return asset.Image{}, err
 	}
 	if string(digest) != string(n.Image.Source.Digest[:]) {
-		return asset.Image{}, fault.New(fault.Unprocessable, "this Idempotency-Key was used for different content")
+		return asset.Image{}, &fault.Error{Kind: fault.Unprocessable, Code: "idempotency-key-reused",
+			Message: "this Idempotency-Key was used for different content"}
 	}
 	img, err := scanImage(t.row(sqlLoadImage, id, n.Image.Owner))
 	if errors.Is(err, sql.ErrNoRows) {
-		return asset.Image{}, nil
+		return asset.Image{}, &fault.Error{Kind: fault.Conflict, Code: "idempotency-key-spent",
+			Message: "what this Idempotency-Key stored has been deleted or replaced since; use a new key to store it again"}
 	}
 	return img, err
 }

@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,15 @@ import (
 type LogConfig struct {
 	Level  string `koanf:"level"`  // debug, info, warn or error
 	Format string `koanf:"format"` // text or json
+}
+
+// Validate tells what is wrong with a configuration.
+func (c LogConfig) Validate() error {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.Level)) != nil || c.Format != "text" && c.Format != "json" {
+		return fmt.Errorf("log: expected a level of debug, info, warn or error and a format of text or json but received %q and %q", c.Level, c.Format)
+	}
+	return nil
 }
 
 // Logger makes the logger that everything shares.

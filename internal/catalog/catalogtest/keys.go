@@ -114,15 +114,10 @@ func replayDeleted(t *testing.T, c catalog.Catalog) {
 	n.Replay = catalog.Replay{Token: "t"}
 	first := add(t, c, n).Image
 	commit(t, c, catalog.Change{Deletes: []catalog.Delete{{Owner: owner, ID: first.ID}}})
-	anew := NewImage(owner, 1, "a")
-	anew.Replay = n.Replay
-	if res := add(t, c, anew); res.Replayed || res.Image.ID != anew.Image.ID {
-		t.Fatalf("the result is %+v, expected a new image", res)
-	}
-	n.Image.ID = NewImage(owner, 1).Image.ID
-	if res := add(t, c, n); !res.Replayed || res.Image.ID != anew.Image.ID {
-		t.Fatalf("the result is %+v, expected the second image again", res)
-	}
+	again := NewImage(owner, 1, "a")
+	again.Replay = n.Replay
+	fails(t, c, fault.Conflict, one(again))
+	wantCount(t, c, owner, 0)
 }
 
 func remove(t *testing.T, c catalog.Catalog) {

@@ -64,6 +64,7 @@ func (s state) store(n catalog.NewImage) (res catalog.Result, kind fault.Kind, o
 		if there, found := s.images[earlier.ID]; found {
 			return catalog.Result{Image: there, Replayed: true}, 0, true
 		}
+		return res, fault.Conflict, false
 	}
 	old, taken := s.byKey(img.Owner, n.Keys[0])
 	img.Key = n.Keys[0]

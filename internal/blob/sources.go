@@ -1,0 +1,108 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash/maphash"
+	"io"
+	"path"
+	"sync"
+	"time"
+
+	"safelight/internal/fault"
+)
+
+// Sources is a store of blobs that are named by their SHA-256, as all services
+// share it. It adds two promises: a blob whose bytes are not what its name says
+// is not given out, and the sweep removes nothing that an upload is about to
+// refer to. It is safe for concurrent use, within one process.
+type Sources struct {
+	Store
+	seed  maphash.Seed
+	locks [256]sync.RWMutex // striped over names; held for reading by uploads, for writing by the sweep
+
+	mu    sync.Mutex
+	sound map[string]struct{} // names whose bytes were seen to be right
+}
+
+// maxSound bounds what is remembered; beyond it all is forgotten and checked
+// again when it is next opened.
+const maxSound = 200_000
+
+// NewSources wraps a store.
+func NewSources(store Store) *Sources {
+	return &Sources{Store: store, seed: maphash.MakeSeed(), sound: make(map[string]struct{})}
+}
+
+// Open reads a blob. The first time in the life of the process all of it is
+// read and held against its name; bytes that differ are fault.Internal, with
+// the name in the cause.
+func (s *Sources) Open(ctx context.Context, name string) (Reader, error) {
+	r, err := s.Store.Open(ctx, name)
+	if err != nil || s.known(name) {
+		return r, err
+	}
+	if err := check(r, name); err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	s.Trust(name)
+	return r, nil
+}
+
+func check(r Reader, name string) error {
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return fault.Wrap(fault.Internal, err, "the stored bytes can't be read")
+	}
+	if got := hex.EncodeToString(h.Sum(nil)); got != path.Base(name) {
+		return fault.Wrap(fault.Internal, fault.New(fault.Internal, "%s has the SHA-256 %s", name, got), "the stored bytes are damaged")
+	}
+	_, err := r.Seek(0, io.SeekStart)
+	return err
+}
+
+func (s *Sources) known(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.sound[name]
+	return ok
+}
+
+// Trust notes that a blob's bytes are right: they have just been hashed.
+func (s *Sources) Trust(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sound) >= maxSound {
+		clear(s.sound)
+	}
+	s.sound[name] = struct{}{}
+}
+
+func (s *Sources) lock(name string) *sync.RWMutex {
+	return &s.locks[maphash.String(s.seed, name)%uint64(len(s.locks))]
+}
+
+// Keep holds off the removal of a name, from before its commit until after
+// that of the row which refers to it. The caller must release it.
+func (s *Sources) Keep(name string) (release func()) {
+	l := s.lock(name)
+	l.RLock()
+	return l.RUnlock
+}
+
+// Remove deletes a blob if unused still says so while no upload of that name
+// is under way, unless it was committed at or after a time.
+func (s *Sources) Remove(ctx context.Context, name string, unless time.Time, unused func() (bool, error)) (bool, error) {
+	l := s.lock(name)
+	l.Lock()
+	defer l.Unlock()
+	if ok, err := unused(); err != nil || !ok {
+		return false, err
+	}
+	s.mu.Lock()
+	delete(s.sound, name)
+	s.mu.Unlock()
+	return s.Store.Delete(ctx, name, unless)
+}
