@@ -30,6 +30,7 @@ func TestOnlyDirectLocalClientsWithoutKeys(t *testing.T) {
 		{"another site's page", []string{"Origin", "https://example.com"}, 403},
 		{"sandboxed page", []string{"Origin", "null"}, 403},
 		{"a rebound name", []string{"Host", "example.com"}, 403},
+		{"through a proxy that names its client in another way", []string{"X-Cluster-Client-Ip", "10.0.0.1"}, 403},
 		{"a made-up key", []string{"Authorization", "Bearer 0123456789abcdef"}, 401},
 	}
 	for _, c := range cases {
@@ -246,5 +247,119 @@ func TestClientsThatLeave(t *testing.T) {
 	}
 	if a := s.get(files[0].URL + "?w=50"); a.status != 200 {
 		t.Errorf("after cancelled renders a request is answered %d %s", a.status, a.body)
+	}
+}
+
+// TestOldProtocol speaks HTTP/1.0, as a proxy does that was not told otherwise.
+func TestOldProtocol(t *testing.T) {
+	s := start(t, "")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /v1/images HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+	got, _ := io.ReadAll(conn)
+	if !bytes.Contains(got, []byte(" 403 ")) {
+		t.Errorf("answered %.100s", got)
+	}
+}
+
+// TestLongPartHeader sends a file whose part header is megabytes long.
+func TestLongPartHeader(t *testing.T) {
+	s := start(t, "")
+	body := "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"" + strings.Repeat("x", 5<<20) + ".png\"\r\n\r\nx\r\n--b--\r\n"
+	a := s.do(http.MethodPost, "/upload", strings.NewReader(body), "Content-Type", "multipart/form-data; boundary=b")
+	if a.status != 400 || !bytes.Contains(a.body, []byte("header of a part")) {
+		t.Errorf("answered %d %.300s", a.status, a.body)
+	}
+}
+
+// TestNothingThere asks for paths and methods that do not exist.
+func TestNothingThere(t *testing.T) {
+	s := start(t, "")
+	for _, c := range []struct {
+		method, path string
+		status       int
+	}{{"GET", "/nothing", 404}, {"GET", "/image/", 404}, {"DELETE", "/upload", 405}, {"PATCH", "/images/a.png", 405}} {
+		a := s.do(c.method, c.path, nil)
+		if a.status != c.status || a.header.Get("Content-Type") != "application/problem+json" || c.status == 405 && a.header.Get("Allow") == "" {
+			t.Errorf("%s %s was answered %d %s", c.method, c.path, a.status, a.header.Get("Content-Type"))
+		}
+	}
+}
+
+// TestRot flips a byte of a stored source while the server is down: it must not
+// be served, nor made renditions of.
+func TestRot(t *testing.T) {
+	data := t.TempDir()
+	s := start(t, data)
+	s.upload(file{name: "a.png", bytes: pngOf(t, scene(60, 40, 1))})
+	s.kill()
+	for _, path := range filesUnder(t, filepath.Join(data, "sources")) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[len(raw)/2] ^= 1
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = start(t, data)
+	for _, path := range []string{"/images/a.png", "/images/a.png?w=20"} {
+		if a := s.get(path); a.status != 500 {
+			t.Errorf("%s was answered %d from damaged bytes", path, a.status)
+		}
+	}
+	if !strings.Contains(s.log.String(), "damaged") {
+		t.Errorf("the log does not tell:\n%s", s.log)
+	}
+}
+
+// TestSweepAgainstUploads sweeps without grace as fast as it can while clients
+// store, delete and store the same bytes again: what was acknowledged is there.
+func TestSweepAgainstUploads(t *testing.T) {
+	s := start(t, "", "SAFELIGHT_SWEEP_GRACE=0s", "SAFELIGHT_SWEEP_EVERY=5ms", "SAFELIGHT_INGEST_VERIFY=header")
+	var clients sync.WaitGroup
+	for c := range 16 {
+		clients.Add(1)
+		go func() {
+			defer clients.Done()
+			for i := range 40 {
+				path := fmt.Sprintf("/images/%d-%d.png", c, i)
+				body := uniquePNG(fmt.Sprint(c, i), 3000)
+				if i%4 == 0 {
+					body = uniquePNG("shared", 3000)
+				}
+				a := s.do(http.MethodPut, path, bytes.NewReader(body))
+				if a.status != 201 {
+					t.Errorf("%s was answered %d %s", path, a.status, a.body)
+					return
+				}
+				if got := s.get(path); !bytes.Equal(got.body, body) {
+					t.Errorf("%s was acknowledged, and is answered %d", path, got.status)
+				}
+				if i%4 == 0 {
+					var f stored
+					a.json(t, &f)
+					s.do(http.MethodDelete, "/v1/images/"+f.ID, nil)
+				}
+			}
+		}()
+	}
+	clients.Wait()
+}
+
+// TestTooLargeForAVIF asks for what its encoder could only fail at.
+func TestTooLargeForAVIF(t *testing.T) {
+	s := start(t, "")
+	s.upload(file{name: "a.jpg", bytes: jpegOf(t, scene(300, 300, 1))})
+	for query, limit := range map[string]string{"w=7000&h=7000&fit=cover&format=avif": "render.max_avif_pixels", "w=6000&h=6000&fit=fill&blur=90": "blur work"} {
+		a := s.get("/images/a.jpg?" + query)
+		var p problem
+		if a.json(t, &p); a.status != 400 || p.Limit != limit {
+			t.Errorf("?%s was answered %d %s", query, a.status, a.body)
+		}
 	}
 }

@@ -338,3 +338,31 @@ func eventually(t *testing.T, ok func() bool, left func() string) {
 		<-tick.C
 	}
 }
+
+// TestIdempotencyKeyOnPut repeats PUTs: a repetition answers as before, a token
+// means nothing for another key, and one whose image is gone stays spent.
+func TestIdempotencyKeyOnPut(t *testing.T) {
+	s := start(t, "")
+	one, two := pngOf(t, scene(9, 9, 1)), pngOf(t, scene(9, 9, 2))
+	put := func(key string, body []byte, header ...string) answer {
+		t.Helper()
+		return s.do(http.MethodPut, "/images/"+key, bytes.NewReader(body), append([]string{"Idempotency-Key", "k"}, header...)...)
+	}
+	for range 2 {
+		if a := put("a.png", one, "If-None-Match", "*"); a.status != 201 {
+			t.Errorf("answered %d %s", a.status, a.body)
+		}
+	}
+	if a := put("b.png", one); a.status != 201 || s.get("/images/b.png").status != 200 {
+		t.Errorf("the same token for another key was answered %d %s", a.status, a.body)
+	}
+	if a := put("a.png", two); a.status != 422 {
+		t.Errorf("other bytes under the same token were answered %d", a.status)
+	}
+	if a := s.do(http.MethodPut, "/images/a.png", bytes.NewReader(two)); a.status != 200 {
+		t.Fatal(a.status)
+	}
+	if a := put("a.png", one); a.status != 409 || !bytes.Equal(s.get("/images/a.png").body, two) {
+		t.Errorf("a late repetition was answered %d: it must not undo what came after", a.status)
+	}
+}
