@@ -9,7 +9,7 @@ N ?= 20
 FUZZTIME ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench build run test verify lint race fuzz golden crash bench bench-peers clean
+.PHONY: help setup setup-test setup-bench build run test verify lint fuzz golden crash bench bench-peers clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ build: setup ## Build bin/safelight
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/safelight ./cmd/safelight
 
-run: build ## Build, and serve http://127.0.0.1:8080 with ./data
-	exec bin/safelight serve
+run: build ## Build, and serve http://127.0.0.1:8080 with ./data; ARGS="--listen …" is passed on
+	exec bin/safelight serve $(ARGS)
 
 test: setup-test ## Run every test, with the race detector
 	$(GO) test -race -timeout 20m $(TESTFLAGS) $(PACKAGES)
@@ -40,8 +40,6 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	$(GO) test ./internal
-
-race: test ## The same as test
 
 fuzz: setup-test ## Fuzz every target for FUZZTIME (30s)
 	@scripts/fuzz $(FUZZTIME)

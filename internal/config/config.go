@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"reflect"
 	"strings"
@@ -188,6 +189,9 @@ func (c Config) Validate() error {
 	}
 	if c.Sweep.Every <= 0 || c.Sweep.Grace < 0 || c.Sweep.TempAge < 0 || c.Sweep.ReplayKept < 0 {
 		errs = append(errs, errors.New("sweep: every must be above 0 and the other times not negative"))
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("listen: expected an address with a port such as 127.0.0.1:8080 but received %q", c.Listen))
 	}
 	if c.Data == "" || c.Node == "" || strings.ContainsAny(c.Node, `/\`) || strings.HasPrefix(c.Node, ".") {
 		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))

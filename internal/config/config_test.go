@@ -280,3 +280,15 @@ func TestPresetNamesMayHaveDots(t *testing.T) {
 		t.Errorf("the presets are %v, %v", c.Presets, err)
 	}
 }
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "settings.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range leaves(reflect.TypeFor[Config](), "") {
+		if !strings.Contains(string(doc), "`"+leaf+"`") {
+			t.Errorf("docs/settings.md lacks %s", leaf)
+		}
+	}
+}

@@ -31,8 +31,7 @@ type line struct {
 	accept     plan.Accept
 }
 
-// answer is a rendition ready to be written. It does not change. It has at most
-// eight headers: with more the map that holds them costs as much as the rest.
+// answer is a rendition ready to be written. It does not change.
 type answer struct {
 	epoch     *atomic.Uint32
 	at        uint32
@@ -194,13 +193,13 @@ func (s *Server) prepare(r *http.Request, owner string, accept plan.Accept, epoc
 		return
 	}
 	a := &answer{epoch: epoch, at: at, body: e.Data, etag: etag, route: routeOf(r)}
-	for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary", "Content-Disposition", "X-Content-Type-Options", "Content-Security-Policy"} {
+	for _, name := range []string{"Content-Type", "Etag", "Cache-Control", "Vary", "Content-Disposition", "X-Content-Type-Options", "Content-Security-Policy", "Access-Control-Allow-Origin"} {
 		values := h[name]
 		if values == nil {
 			continue
 		}
 		a.header = append(a.header, headerField{name, values})
-		if name == "Etag" || name == "Cache-Control" || name == "Vary" {
+		if name == "Etag" || name == "Cache-Control" || name == "Vary" || name == "Access-Control-Allow-Origin" {
 			a.unchanged = append(a.unchanged, headerField{name, values})
 		}
 	}

@@ -26,6 +26,7 @@ type Uploaded struct {
 	Pages  int          `json:"pages"`
 	Bytes  int64        `json:"bytes"`
 	SHA256 asset.Digest `json:"sha256"`
+	Index  *int         `json:"index,omitempty" doc:"Which file of the request, from 0"`
 }
 
 // uploaded describes a stored image.
@@ -62,15 +63,18 @@ type result struct {
 
 type failed struct {
 	Name  string   `json:"name"`
+	Index int      `json:"index"`
 	Error *Problem `json:"error"`
 }
 
 // body is the result as it is answered.
-func (r result) body() any {
+func (r result) body(index int) any {
 	if r.err != nil {
-		return failed{shown(r.Name), problemOf(r.err, r.requestID)}
+		return failed{shown(r.Name), index, problemOf(r.err, r.requestID)}
 	}
-	return r.server.uploaded(r.stored.Image)
+	up := r.server.uploaded(r.stored.Image)
+	up.Index = &index
+	return up
 }
 
 // summary closes a stream of results.
@@ -79,6 +83,8 @@ type summary struct {
 	Stored int   `json:"stored"`
 	Failed int   `json:"failed"`
 	Bytes  int64 `json:"bytes"`
+
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // results gathers what became of the files of a request: as one document in
@@ -121,7 +127,7 @@ func newAnswer(w http.ResponseWriter, r *http.Request) *results {
 
 // add takes one file's result.
 func (a *results) add(ordinal int, r result) {
-	body := r.body()
+	body := r.body(ordinal)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.total.Files++
@@ -139,6 +145,13 @@ func (a *results) add(ordinal int, r result) {
 		return
 	}
 	a.push(body)
+}
+
+// warn notes what the client should know although nothing failed.
+func (a *results) warn(warning string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total.Warnings = append(a.total.Warnings, warning)
 }
 
 // push queues a line; a.mu is held.
@@ -212,7 +225,11 @@ func (a *results) finish(s *Server, w http.ResponseWriter, r *http.Request) {
 	for i, n := range a.all {
 		files[i] = n.body
 	}
-	writeJSON(w, status, map[string]any{"files": files})
+	body := map[string]any{"files": files}
+	if a.total.Warnings != nil {
+		body["warnings"] = a.total.Warnings
+	}
+	writeJSON(w, status, body)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

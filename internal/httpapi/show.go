@@ -118,6 +118,9 @@ func (s *Server) pictureHeaders(w http.ResponseWriter) {
 		control = strings.Replace(control, "public", "private", 1)
 	}
 	h.Set("Cache-Control", control)
+	if s.config.PublicRead && !s.Auth.Empty() {
+		h.Set("Access-Control-Allow-Origin", "*") // pages of other sites may read what everybody may
+	}
 }
 
 // setDisposition names the file for a reader who saves it; dl makes a download

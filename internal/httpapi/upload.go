@@ -79,6 +79,7 @@ type uploading struct {
 type fields struct {
 	key, prefix, category string
 	tags                  []string
+	unused                []string // names of those that no file has followed yet
 }
 
 // read goes through the parts until the body ends or can't go on.
@@ -88,6 +89,9 @@ func (u *uploading) read(parts *multipart.Reader) {
 		part, err := parts.NextPart()
 		u.header.stop()
 		if err == io.EOF {
+			if late := u.fields.unused; len(late) > 0 {
+				u.answer.warn("no file came after " + strings.Join(late, ", ") + ", so they apply to none: fields apply to the files after them")
+			}
 			return
 		}
 		if err != nil {
@@ -169,6 +173,10 @@ func (u *uploading) text(part *multipart.Part) error {
 	}
 	value := strings.TrimSpace(string(raw))
 	switch part.FormName() {
+	case "key", "prefix", "category", "tags":
+		u.fields.unused = append(u.fields.unused, part.FormName())
+	}
+	switch part.FormName() {
 	case "key":
 		u.fields.key, err = value, checkUnless(value)
 	case "prefix":
@@ -212,6 +220,7 @@ func splitTags(value string) ([]string, error) {
 func (u *uploading) file(part *multipart.Part, name string) bool {
 	ordinal := u.files
 	u.files++
+	u.fields.unused = nil
 	f := ingest.File{
 		Owner: principalOf(u.request).Owner, Name: name, ContentType: part.Header.Get("Content-Type"),
 		Key: u.fields.key, Prefix: u.fields.prefix, Tags: u.fields.tags, Category: u.fields.category,

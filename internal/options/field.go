@@ -49,7 +49,7 @@ func Known(name string) bool { return byName[name] != nil }
 func (o *Options) Set(name, value string) error {
 	f := byName[name]
 	if f == nil {
-		return fault.New(fault.Invalid, "unknown parameter %q; the parameters are %s", clip(name), names())
+		return fault.New(fault.Invalid, "unknown parameter %q; the parameters are preset, dl, %s", clip(name), names())
 	}
 	if err := f.read(o, value); err != nil {
 		return fault.New(fault.Invalid, "%s: %s", name, err.Error())

@@ -14,7 +14,7 @@ var fields = []Field{
 	floatField("dpr", "factor", 0.1, MaxDPR, "1", "Device pixel ratio: multiplies every length, as far as their limits allow.", func(o *Options) *float64 { return &o.DPR }),
 	{
 		Name: "fit", Type: "string", Enum: geom.Fits(), Range: "scale-down, inside, contain, cover, fill, outside", Default: "scale-down",
-		Doc:  "How the picture meets the box: scale-down (whole picture, never enlarged), inside (enlarged too), contain (inside, with background around it), cover (fills the box, cropped at the gravity), fill (stretched), outside (covers the box, not cropped).",
+		Doc:  "How the picture meets the box: scale-down (whole picture, never enlarged); the others enlarge if they must: inside (whole picture), contain (inside, with background around it), cover (fills the box, cropped at the gravity), fill (stretched), outside (covers the box, not cropped).",
 		read: readFit, write: writeFit,
 	},
 	gravityField("gravity", "center", "Which part a cover crop keeps, and where contain puts the picture.", true, func(o *Options) **geom.Gravity { return &o.Gravity }),
@@ -23,7 +23,7 @@ var fields = []Field{
 		read: readCrop, write: writeCrop,
 	},
 	{
-		Name: "rot", Type: "integer", Unit: "degrees", Range: "-359 to 359", Min: -359, Max: 359, Default: "0", Doc: "Turns clockwise, after the orientation in the file is applied.",
+		Name: "rot", Type: "integer", Unit: "degrees", Range: "-359 to 359", Min: -359, Max: 359, Default: "0", Doc: "Turns clockwise, after the orientation in the file is applied and the picture is fitted: w and h are those before the turn.",
 		read: func(o *Options, s string) error {
 			v, err := parseInt(s, -359, 359)
 			o.Rotate = (v + 360) % 360
@@ -52,7 +52,7 @@ var fields = []Field{
 		read:  func(o *Options, s string) (err error) { o.Pad, err = parseEdges(s); return },
 		write: func(o *Options) string { return printEdges(o.Pad) },
 	},
-	colorField("bg", "transparent, or white where the format has no transparency", "Background under transparent pixels, in margins and in corners.", func(o *Options) **Color { return &o.Background }),
+	colorField("bg", "transparent, or white where the format has no transparency", "Background under transparent pixels, in margins and in the corners of a turned picture.", func(o *Options) **Color { return &o.Background }),
 	floatField("blur", "px (sigma)", 0.3, MaxBlur, "", "Gaussian blur.", func(o *Options) *float64 { return &o.Blur }),
 	floatField("sharp", "px (sigma)", 0.3, MaxSharpen, "", "Sharpens edges.", func(o *Options) *float64 { return &o.Sharpen }),
 	factorField("bright", MaxFactor, "Multiplies brightness.", func(o *Options) **float64 { return &o.Brightness }),

@@ -68,7 +68,14 @@ func Parse(rawQuery string, presets Presets) (Request, error) {
 	return req, nil
 }
 
-func ignored(name string) bool { return name == "v" || strings.HasPrefix(name, "utm_") }
+// ignored tells parameters that others add to links.
+func ignored(name string) bool {
+	switch name {
+	case "v", "fbclid", "gclid", "msclkid":
+		return true
+	}
+	return strings.HasPrefix(name, "utm_")
+}
 
 // base is what the preset that is named, if any, starts from.
 func base(values url.Values, presets Presets) (options.Options, error) {
@@ -81,6 +88,9 @@ func base(values url.Values, presets Presets) (options.Options, error) {
 	}
 	query, ok := presets[named[0]]
 	if !ok {
+		if len(presets) == 0 {
+			return options.Options{}, fault.New(fault.Invalid, "there is no preset of this name: none are configured (presets)")
+		}
 		return options.Options{}, fault.New(fault.Invalid, "there is no preset of this name; the presets are: %s",
 			strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
 	}

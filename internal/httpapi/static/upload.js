@@ -3,6 +3,7 @@
 
 const form = document.getElementById("form");
 const state = document.getElementById("status");
+const key = document.getElementById("key");
 const results = document.getElementById("results");
 
 function show(file) {
@@ -25,11 +26,10 @@ function show(file) {
 
 async function send() {
   state.textContent = "Uploading …";
-  const answer = await fetch("/upload", {
-    method: "POST",
-    body: new FormData(form),
-    headers: { Accept: "application/x-ndjson" },
-  });
+  const headers = { Accept: "application/x-ndjson" };
+  if (key.value) headers.Authorization = `Bearer ${key.value}`;
+  const answer = await fetch("/upload", { method: "POST", body: new FormData(form), headers });
+  if (answer.status === 401) key.parentElement.hidden = false;
   if (!answer.ok) {
     const problem = await answer.json();
     throw new Error(problem.detail || problem.title);
