@@ -180,6 +180,9 @@ func TestFields(t *testing.T) {
 	if len(list.Images) != 2 {
 		t.Errorf("listing by tag and prefix gave %+v", list)
 	}
+	if a, _ := s.upload(file{name: "c.png", bytes: img}, text("tags", "late")); a.status != 201 || !bytes.Contains(a.body, []byte("no file came after tags")) {
+		t.Errorf("fields after the last file were answered %d %s", a.status, a.body)
+	}
 	if a, _ := s.upload(text("key", "../x"), file{name: "a.png", bytes: img}); a.status != 400 {
 		t.Errorf("an unsafe key was answered %d: %s", a.status, a.body)
 	}
