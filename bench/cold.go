@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -34,11 +35,7 @@ func (b *bench) cold() ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		file := b.dir + "/cold.jpg"
-		if err := os.WriteFile(file, picture, 0o600); err != nil {
-			return nil, err
-		}
-		loop, err := b.loop(file, c.w, c.h)
+		loop, err := b.loop(c.w, c.h)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +58,8 @@ func (b *bench) coldRounds(ours *process, loop *vipsLoop, picture []byte, n int)
 	c := client()
 	for round := range b.rounds + 1 {
 		for i := range n {
-			if err := put(c, ours.url, fmt.Sprintf("%d-%d.jpg", round, i), unique(picture, uint64(round*1000+i), 0)); err != nil {
+			body, key := unique(picture, uint64(round*1000+i), 0), fmt.Sprintf("%d-%d.jpg", round, i)
+			if err := errors.Join(put(c, ours.url, key, body), os.WriteFile(filepath.Join(b.dir, key), body, 0o600)); err != nil {
 				return nil, nil, nil, err
 			}
 		}
@@ -72,10 +70,13 @@ func (b *bench) coldRounds(ours *process, loop *vipsLoop, picture []byte, n int)
 			}
 		}
 		o, own := (ours.cpu()-before)/float64(n), (cpuOf(ours.cmd.Process.Pid)-alone)/float64(n)
-		t, err := loop.run(n)
-		if err != nil {
-			return nil, nil, nil, err
+		loop.cpuSince()
+		for i := range n {
+			if err := loop.say("render " + filepath.Join(b.dir, fmt.Sprintf("%d-%d.jpg", round, i))); err != nil {
+				return nil, nil, nil, err
+			}
 		}
+		t := loop.cpuSince() / float64(n)
 		if round > 0 {
 			us, them, server = append(us, o), append(them, t), append(server, own)
 		}
@@ -101,12 +102,12 @@ func (l *vipsLoop) cpuSince() float64 {
 	return used
 }
 
-func (b *bench) loop(file string, w, h int) (*vipsLoop, error) {
+func (b *bench) loop(w, h int) (*vipsLoop, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(exe, "-bare", "vips", file, strconv.Itoa(w), strconv.Itoa(h))
+	cmd := exec.Command(exe, "-bare", "vips", strconv.Itoa(w), strconv.Itoa(h))
 	cmd.Env = append(os.Environ(), "VIPS_CONCURRENCY=1")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -136,18 +137,11 @@ func (l *vipsLoop) say(order string) error {
 	return err
 }
 
-// run has the process render n times and answers CPU seconds a render.
-func (l *vipsLoop) run(n int) (float64, error) {
-	before := l.p.cpu()
-	err := l.say(fmt.Sprintf("render %d", n))
-	return (l.p.cpu() - before) / float64(n), err
-}
-
 // bareVips executes the same plans as a codec process would, in a plain loop:
 // open, work, close.
 func bareVips(args []string) error {
-	w, _ := strconv.Atoi(args[1])
-	h, _ := strconv.Atoi(args[2])
+	w, _ := strconv.Atoi(args[0])
+	h, _ := strconv.Atoi(args[1])
 	header := format.Header{Format: format.JPEG, Width: w, Height: h, Pages: 1, Orientation: 1, Bands: 3, BitDepth: 8}
 	p, err := plan.DefaultConfig().Render(options.Options{Width: 512, Fit: geom.ScaleDown, Format: format.JPEG}, header, nil)
 	if err != nil {
@@ -160,18 +154,12 @@ func bareVips(args []string) error {
 	fmt.Fprintln(os.Stderr, "at http://0.0.0.0:0")
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		what, rest, _ := strings.Cut(in.Text(), " ")
-		var err error
-		switch what {
-		case "render":
-			n, _ := strconv.Atoi(rest)
-			for range n {
-				err = errors.Join(err, renderOnce(engine, p.Job, args[0]))
-			}
-		case "inspect":
-			err = renderOnce(engine, plan.Inspect(header), rest)
+		what, path, _ := strings.Cut(in.Text(), " ")
+		job := p.Job
+		if what == "inspect" {
+			job = plan.Inspect(header)
 		}
-		if err != nil {
+		if err := renderOnce(engine, job, path); err != nil {
 			return err
 		}
 		fmt.Println("done")

@@ -51,7 +51,7 @@ func (b *bench) ingest() ([]row, error) {
 		}
 		var lent []*vipsLoop
 		for range cap(loops) {
-			l, err := b.loop(os.DevNull, 1800, 1200)
+			l, err := b.loop(1800, 1200)
 			if err != nil {
 				return nil, err
 			}
@@ -109,8 +109,11 @@ func (b *bench) ingest() ([]row, error) {
 			}
 		}
 		own, child := ours.peaks()
-		rows = append(rows, paired(fmt.Sprintf("ingest of 1 MB files, %d writers, verify: %s", writers, c.verify), "files/s", 1, us, them, c.goal),
-			paired("  the same against the least server (net/http, SHA-256, write+fsync+rename)", "files/s", 1, us, leastRate, ""),
+		rows = append(rows, paired(fmt.Sprintf("ingest of 1 MB files, %d writers, verify: %s", writers, c.verify), "files/s", 1, us, them, c.goal))
+		if c.decode == nil {
+			rows = append(rows, paired("  the same against the least server (net/http, SHA-256, write+fsync+rename)", "files/s", 1, us, leastRate, ""))
+		}
+		rows = append(rows,
 			paired("  CPU a file, server and codec processes against the loop", "ms", 1e3, cpuUs, cpuThem, ""),
 			row{what: fmt.Sprintf("  peak memory then: server %.0f MiB, largest codec process %.0f MiB", own, child)})
 		b.stopAll()
