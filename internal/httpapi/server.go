@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"path"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +100,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec.Header().Set("X-Request-Id", id)
 	defer s.done(rec, r, id, start)
 	r.Body = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), idle: s.config.BodyIdle}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && path.Clean(r.URL.Path) != r.URL.Path {
+		s.fail(rec, r, fault.New(fault.Invalid, "the path has empty segments, or segments of dots")) // the mux would redirect, and lose the body
+		return
+	}
 	if h, pattern := s.mux.Handler(r); pattern == "" {
 		s.unrouted(rec, r, h)
 		return
