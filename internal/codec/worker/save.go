@@ -31,6 +31,11 @@ const (
 	effortGIF  = 3
 )
 
+// pngFilters lets the PNG encoder choose the filter for each row (all five, as
+// libpng's flags), which libvips by itself does not: photographs come out at
+// about half the size.
+const pngFilters = 0xf8
+
 // save encodes the picture into a file that is empty.
 func (p *picture) save(s plan.Save, fd int) (plan.Result, error) {
 	saver, ok := savers[s.Format]
@@ -75,7 +80,7 @@ func settings(s plan.Save) []vips.Arg {
 		return []vips.Arg{vips.Set("Q", s.Quality), vips.Set("lossless", s.Lossless), vips.Set("compression", "av1"),
 			vips.Set("bitdepth", 8), vips.Set("effort", effort(effortAVIF))}
 	case format.PNG:
-		return []vips.Arg{vips.Set("compression", effort(effortPNG))}
+		return []vips.Arg{vips.Set("compression", effort(effortPNG)), vips.Set("filter", pngFilters)}
 	case format.GIF:
 		return []vips.Arg{vips.Set("effort", effort(effortGIF))}
 	}
