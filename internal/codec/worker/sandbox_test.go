@@ -215,7 +215,12 @@ func child(t *testing.T, setup wire.Setup, env ...string) (wire.Hello, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	output := os.NewFile(uintptr(memfd(t, nil)), "output")
+	fd, err := unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	output := os.NewFile(uintptr(fd), "output") // which closes it, and nobody else may
+	defer output.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
