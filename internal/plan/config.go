@@ -27,7 +27,7 @@ func DefaultConfig() Config {
 		MaxFrames:          500,
 		AutoFormats:        []string{"avif", "webp"},
 		Quality:            map[string]int{"jpeg": 80, "webp": 78, "avif": 55},
-		Effort:             map[string]int{"webp": 3, "avif": 2, "png": 6},
+		Effort:             map[string]int{"webp": 2, "avif": 2, "png": 6},
 	}
 }
 
