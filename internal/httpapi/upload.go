@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -174,7 +175,9 @@ func (u *uploading) text(part *multipart.Part) error {
 	value := strings.TrimSpace(string(raw))
 	switch part.FormName() {
 	case "key", "prefix", "category", "tags":
-		u.fields.unused = append(u.fields.unused, part.FormName())
+		if !slices.Contains(u.fields.unused, part.FormName()) {
+			u.fields.unused = append(u.fields.unused, part.FormName())
+		}
 	}
 	switch part.FormName() {
 	case "key":
