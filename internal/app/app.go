@@ -53,7 +53,6 @@ const (
 	drainTime    = 20 * time.Second
 	headerTime   = 10 * time.Second
 	idleTime     = 60 * time.Second
-	answerTime   = 60 * time.Second // large answers and uploads extend it
 	maxHeader    = 32 << 10
 	serverMemory = 96 << 20 // what the process may hold beside its memory cache before the collector works harder
 )
@@ -156,9 +155,6 @@ func (a *App) checks() []httpapi.Check {
 	}
 }
 
-// Handler answers HTTP requests, for tests that need no socket.
-func (a *App) Handler() http.Handler { return a.api }
-
 // Run listens and answers until ctx ends, then stops in order: not ready, no
 // new connections, requests under way finished, everything closed. listening,
 // if not nil, is told the address.
@@ -167,9 +163,9 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
 	}
-	lane := fastlane.New(ln, fastlane.Config{HeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: answerTime}, a.api)
+	lane := fastlane.New(ln, fastlane.Config{HeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime}, a.api)
 	server := &http.Server{
-		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: answerTime, MaxHeaderBytes: maxHeader,
+		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -300,4 +301,55 @@ func TestMetricsAndHealth(t *testing.T) {
 			t.Errorf("%s was answered %d", path, a.status)
 		}
 	}
+}
+
+// TestSlowUploadIsAnswered sends a body for longer than an answer may take: the
+// time for the answer begins when the body has ended.
+func TestSlowUploadIsAnswered(t *testing.T) {
+	s := start(t, "", "SAFELIGHT_HTTP_ANSWER_TIME=300ms")
+	for _, c := range []struct{ method, path, contentType string }{{http.MethodPut, "/images/slow.png", "image/png"}, {http.MethodPost, "/upload", ""}} {
+		body, contentType := bytes.NewBuffer(tinyPNG), c.contentType
+		if contentType == "" {
+			body, contentType = form(file{name: "slow.png", bytes: tinyPNG})
+		}
+		a := s.do(c.method, c.path, &dribble{rest: body.Bytes(), tick: time.NewTicker(200 * time.Millisecond), pieces: 5}, "Content-Type", contentType)
+		if a.status != 201 {
+			t.Errorf("%s %s was answered %d %s", c.method, c.path, a.status, a.body)
+		}
+	}
+}
+
+// dribble gives a body away in pieces, one at each tick.
+type dribble struct {
+	rest   []byte
+	tick   *time.Ticker
+	pieces int
+}
+
+func (d *dribble) Read(p []byte) (int, error) {
+	if len(d.rest) == 0 {
+		d.tick.Stop()
+		return 0, io.EOF
+	}
+	<-d.tick.C
+	n := copy(p, d.rest[:(len(d.rest)+d.pieces-1)/max(d.pieces, 1)])
+	d.rest, d.pieces = d.rest[n:], max(d.pieces-1, 1)
+	return n, nil
+}
+
+// TestSignals hangs up on the server, and on the reader of its log.
+func TestSignals(t *testing.T) {
+	s := start(t, "")
+	s.signal(syscall.SIGHUP)
+	if s.err != nil || !strings.Contains(s.log.String(), "stopping") {
+		t.Errorf("SIGHUP ended the server with %v:\n%s", s.err, s.log)
+	}
+	s = start(t, "", "SAFELIGHT_HTTP_ACCESS_LOG=true")
+	_ = s.stderr.Close()
+	for range 3 { // each writes to the log that nobody reads
+		if a := s.get("/healthz"); a.status != 200 {
+			t.Errorf("without a reader of its log the server answers %d", a.status)
+		}
+	}
+	s.alive()
 }

@@ -53,13 +53,14 @@ func build(to string, flags ...string) {
 
 // server is a running Safelight.
 type server struct {
-	t    testing.TB
-	url  string
-	data string
-	cmd  *exec.Cmd
-	log  *lines
-	done chan struct{} // closed when the process has been reaped
-	err  error         // its exit, after done
+	t      testing.TB
+	url    string
+	data   string
+	cmd    *exec.Cmd
+	log    *lines
+	stderr io.Closer
+	done   chan struct{} // closed when the process has been reaped
+	err    error         // its exit, after done
 }
 
 // lines keeps what a process wrote.
@@ -104,6 +105,7 @@ func launch(t testing.TB, data string, command []string, env ...string) *server 
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.stderr = stderr
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -143,9 +145,14 @@ func (s *server) kill() {
 
 // stop asks the server to end and answers how it did.
 func (s *server) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	<-s.done
+	s.signal(syscall.SIGTERM)
 	return s.err
+}
+
+// signal sends a signal that ends the server, and waits until it has.
+func (s *server) signal(sig syscall.Signal) {
+	_ = s.cmd.Process.Signal(sig)
+	<-s.done
 }
 
 // alive fails the test if the server's process has ended.

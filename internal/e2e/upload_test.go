@@ -245,6 +245,14 @@ func TestPut(t *testing.T) {
 	if got := s.get("/images/a/b.png"); !bytes.Equal(got.body, two) || got.header.Get("Content-Type") != "image/jpeg" {
 		t.Errorf("after the replacement came %d bytes of %s", len(got.body), got.header.Get("Content-Type"))
 	}
+	// Both were stored within the second that a date can tell.
+	modified := s.get("/images/a/b.png").header.Get("Last-Modified")
+	if a := s.get("/images/a/b.png", "If-Modified-Since", modified); a.status != 200 {
+		t.Errorf("a date as a condition was answered %d: it can't tell one original from the next", a.status)
+	}
+	if a := s.get("/images/a/b.png", "Range", "bytes=0-9", "If-Range", modified); a.status != 200 {
+		t.Errorf("a part on the condition of a date was answered %d", a.status)
+	}
 	if after := s.get("/images/a/b.png?w=10&format=png"); bytes.Equal(before.body, after.body) {
 		t.Error("the old rendition is still answered after the replacement")
 	}

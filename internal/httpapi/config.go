@@ -16,6 +16,7 @@ type Config struct {
 	CacheControl string            `koanf:"cache_control"` // of originals and renditions
 	Owners       map[string]string `koanf:"owners"`        // host name to owner, for requests without a key
 	BodyIdle     time.Duration     `koanf:"body_idle"`     // a request body that stands still this long is given up
+	AnswerTime   time.Duration     `koanf:"answer_time"`   // for a client to read a short answer; long ones get more
 	Parallel     int               `koanf:"parallel"`      // files of one request that are stored at once
 	AccessLog    bool              `koanf:"access_log"`    // log every request, not only failures
 	HotEntries   int               `koanf:"hot_entries"`   // prepared answers kept for the fast path
@@ -25,7 +26,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		PublicRead: true, CacheControl: "public, max-age=3600, stale-while-revalidate=86400",
-		BodyIdle: 15 * time.Second, Parallel: 32, HotEntries: 20000,
+		BodyIdle: 15 * time.Second, AnswerTime: time.Minute, Parallel: 32, HotEntries: 20000,
 	}
 }
 
@@ -40,8 +41,8 @@ func (c Config) Validate() error {
 	if strings.ContainsFunc(c.CacheControl, func(r rune) bool { return r < ' ' || r > '~' }) {
 		errs = append(errs, fmt.Errorf("http.cache_control: %q is no header value", c.CacheControl))
 	}
-	if c.BodyIdle <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
-		errs = append(errs, errors.New("http: body_idle must be above 0, parallel at least 1 and hot_entries not negative"))
+	if c.BodyIdle <= 0 || c.AnswerTime <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
+		errs = append(errs, errors.New("http: body_idle and answer_time must be above 0, parallel at least 1 and hot_entries not negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -118,16 +118,17 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 // within the idle time.
 type pacedBody struct {
 	io.ReadCloser
-	rc   *http.ResponseController
-	idle time.Duration
-	set  time.Time
+	rc     *http.ResponseController
+	idle   time.Duration
+	answer time.Duration // for what comes after the body
+	set    time.Time
 }
 
 func (b *pacedBody) Read(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(b.set) > b.idle/8 { // not a system call for every read
 		b.set = now
 		_ = b.rc.SetReadDeadline(now.Add(b.idle))
-		_ = b.rc.SetWriteDeadline(now.Add(b.idle + storeDeadline + answerTime)) // the answer comes after the body
+		_ = b.rc.SetWriteDeadline(now.Add(b.idle + storeDeadline + b.answer)) // the answer comes after the body
 	}
 	n, err := b.ReadCloser.Read(p)
 	var timeout interface{ Timeout() bool }
@@ -136,9 +137,6 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// answerTime is how long a client may take to read a short answer.
-const answerTime = time.Minute
 
 // patience lets an answer of a size take as long as a slow but honest client
 // needs.

@@ -70,7 +70,7 @@ type failed struct {
 // body is the result as it is answered.
 func (r result) body(index int) any {
 	if r.err != nil {
-		return failed{shown(r.Name), index, problemOf(r.err, r.requestID)}
+		return failed{asset.CleanName(r.Name), index, problemOf(r.err, r.requestID)}
 	}
 	up := r.server.uploaded(r.stored.Image)
 	up.Index = &index

@@ -99,7 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
 	rec.Header().Set("X-Request-Id", id)
 	defer s.done(rec, r, id, start)
-	r.Body = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), idle: s.config.BodyIdle}
+	r.Body = &pacedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), idle: s.config.BodyIdle, answer: s.config.AnswerTime}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && path.Clean(r.URL.Path) != r.URL.Path {
 		s.fail(rec, r, fault.New(fault.Invalid, "the path has empty segments, or segments of dots")) // the mux would redirect, and lose the body
 		return

@@ -7,7 +7,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -293,9 +292,4 @@ func bodyError(err error) error {
 		return err
 	}
 	return fault.Wrap(fault.Invalid, err, "the multipart body is broken or ended early")
-}
-
-// shown is a name as it is answered: never more than a name.
-func shown(name string) string {
-	return asset.CleanName(path.Base(strings.ReplaceAll(name, `\`, "/")))
 }

@@ -21,14 +21,12 @@ enum { T_BOOLEAN = 5, T_INT = 6, T_UINT64 = 11, T_ENUM = 12, T_FLAGS = 13, T_DOU
 
 #define SYMBOLS(X) \
   X(int, vips_init, (const char *)) \
-  X(void, vips_shutdown, (void)) \
   X(const char *, vips_version_string, (void)) \
   X(int, vips_version, (int)) \
   X(void, vips_block_untrusted_set, (int)) \
   X(void, vips_operation_block_set, (const char *, int)) \
   X(void, vips_cache_set_max, (int)) \
   X(void, vips_concurrency_set, (int)) \
-  X(void, vips_leak_set, (int)) \
   X(int, vips_tracked_get_allocs, (void)) \
   X(size_t, vips_tracked_get_mem, (void)) \
   X(int, vips_tracked_get_files, (void)) \
@@ -307,8 +305,6 @@ void vs_block_untrusted(int on) { f.vips_block_untrusted_set(on); }
 void vs_block(const char *type, int on) { f.vips_operation_block_set(type, on); }
 void vs_cache_max(int max) { f.vips_cache_set_max(max); }
 void vs_concurrency(int n) { f.vips_concurrency_set(n); }
-void vs_leak(int on) { f.vips_leak_set(on); }
-void vs_shutdown(void) { f.vips_shutdown(); }
 const char *vs_version(void) { return f.vips_version_string(); }
 char *vs_error_take(void) { return f.vips_error_buffer_copy(); }
 void vs_free(void *p) { f.g_free(p); }

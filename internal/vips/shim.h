@@ -41,8 +41,6 @@ void vs_block_untrusted(int on);
 void vs_block(const char *type, int on);
 void vs_cache_max(int max);
 void vs_concurrency(int n);
-void vs_leak(int on);
-void vs_shutdown(void);
 const char *vs_version(void);
 void vs_tracked(int *allocations, size_t *bytes, int *files);
 char *vs_error_take(void); // free with vs_free

@@ -94,12 +94,6 @@ func CacheMax(n int) { C.vs_cache_max(C.int(n)) }
 // Concurrency sets how many threads compute one picture.
 func Concurrency(n int) { C.vs_concurrency(C.int(n)) }
 
-// Leak makes Shutdown print to standard error what was not freed.
-func Leak(report bool) { C.vs_leak(cBool(report)) }
-
-// Shutdown frees libvips' own memory. Nothing here may be called after it.
-func Shutdown() { C.vs_shutdown() }
-
 // Tracked says how much libvips holds for pictures at this moment: heap blocks,
 // their bytes, and open files. For tests that look for leaks.
 func Tracked() (allocations int, bytes int64, files int) {
