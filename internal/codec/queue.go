@@ -39,9 +39,7 @@ func (p *Pool) acquire(ctx context.Context, class Class) (*process, error) {
 	if at := slices.Index(p.waiting[class], w); at >= 0 {
 		p.waiting[class] = slices.Delete(p.waiting[class], at, at+1)
 	} else if w.p != nil { // handed over in this very moment
-		p.busy[class]--
-		p.idle = append(p.idle, w.p)
-		p.dispatch()
+		p.put(w.p, class, true)
 	}
 	return nil, gone(ctx.Err())
 }
@@ -66,6 +64,7 @@ func (p *Pool) dispatch() {
 		last := len(p.idle) - 1
 		w.p, p.idle = p.idle[last], p.idle[:last]
 		p.busy[class]++
+		p.wg.Add(1) // until put: Close waits for it; idle processes there are only while it has not begun
 		close(w.given)
 	}
 }
@@ -97,6 +96,12 @@ func (p *Pool) next() (Class, bool) {
 func (p *Pool) release(one *process, class Class, keep bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.put(one, class, keep)
+}
+
+// put is release; the caller holds mu.
+func (p *Pool) put(one *process, class Class, keep bool) {
+	defer p.wg.Done()
 	p.busy[class]--
 	if keep && !p.closed {
 		p.idle = append(p.idle, one)
