@@ -38,7 +38,7 @@ type App struct {
 	config  config.Config
 	log     *slog.Logger
 	store   *diskblob.Store
-	sources *blob.Sources
+	home    *blob.Home
 	db      *sqlite.DB
 	codec   *codec.Pool
 	disk    *diskcache.Cache
@@ -81,7 +81,7 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.store.Close)
-	a.sources = blob.NewSources(a.store)
+	a.home = blob.NewHome(a.store)
 	if a.db, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(c.Data, "catalog.db")}); err != nil {
 		return nil, err
 	}
@@ -119,11 +119,11 @@ func (a *App) serve(ctx context.Context, version string) error {
 	work := worker{a.codec}
 	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.sources, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.home, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: ingest.New(a.config.Ingest, a.sources, a.db, work, mint), Render: renderer, Purge: a.purge,
-		Catalog: a.db, Sources: a.sources, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
+		Ingest: ingest.New(a.config.Ingest, a.home, a.db, work, mint), Render: renderer, Purge: a.purge,
+		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Metrics: metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 	})
 	if !keys.Empty() {
@@ -214,7 +214,7 @@ func (a *App) sweepForever(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		done, err := a.purge.Sweep(ctx, a.sources, a.config.Sweep)
+		done, err := a.purge.Sweep(ctx, a.home, a.config.Sweep)
 		switch {
 		case ctx.Err() != nil:
 			return

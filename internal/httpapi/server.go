@@ -43,7 +43,7 @@ type Deps struct {
 	Render  *render.Service
 	Purge   *purge.Service
 	Catalog catalog.Catalog
-	Sources *blob.Sources
+	Home    *blob.Home
 	Disk    cache.Cache // lists an image's renditions
 	Auth    auth.Authenticator
 	Mint    *asset.Mint

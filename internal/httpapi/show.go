@@ -163,7 +163,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, e *cache.Entry) {
 // that is to be kept.
 func (s *Server) original(w http.ResponseWriter, r *http.Request, img asset.Image) error {
 	src := img.Source
-	rd, err := s.Sources.Open(r.Context(), blob.SourceName(src.Digest.String()))
+	rd, err := s.Home.Open(r.Context(), blob.SourceName(src.Digest.String()))
 	if err != nil {
 		if fault.Of(err) == fault.NotFound {
 			return fault.Wrap(fault.Internal, err, "the source's bytes are missing from the store")

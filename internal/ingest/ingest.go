@@ -33,14 +33,14 @@ type inspector interface {
 // Service takes files in. It is safe for concurrent use.
 type Service struct {
 	config  Config
-	store   *blob.Sources
+	store   *blob.Home
 	catalog catalog.Catalog
 	codec   inspector
 	mint    *asset.Mint
 }
 
 // New makes a service over its parts.
-func New(config Config, store *blob.Sources, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
+func New(config Config, store *blob.Home, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
 	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint}
 }
 

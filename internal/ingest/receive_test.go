@@ -77,7 +77,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.Service = New(config, blob.NewSources(f.store), f.catalog, f.codec, asset.NewMint([]byte("0123456789abcdef")))
+	f.Service = New(config, blob.NewHome(f.store), f.catalog, f.codec, asset.NewMint([]byte("0123456789abcdef")))
 	return f
 }
 
@@ -230,7 +230,7 @@ func (fullWriter) Write([]byte) (int, error) { return 0, fault.New(fault.OutOfSp
 func TestReceiveOnAFullDisk(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	f.Service.store = blob.NewSources(fullStore{f.store})
+	f.Service.store = blob.NewHome(fullStore{f.store})
 	if _, err := f.Receive(t.Context(), File{}, strings.NewReader("body")); fault.Of(err) != fault.OutOfSpace {
 		t.Errorf("%v; want OutOfSpace", err)
 	}

@@ -226,12 +226,12 @@ func TestSweep(t *testing.T) {
 		}
 	}
 	graceful := SweepConfig{Grace: time.Hour, TempAge: time.Hour, ReplayKept: time.Hour}
-	if done, err := f.Sweep(t.Context(), blob.NewSources(f.store), graceful); err != nil || done != (Swept{}) {
+	if done, err := f.Sweep(t.Context(), blob.NewHome(f.store), graceful); err != nil || done != (Swept{}) {
 		t.Fatalf("within the grace time: %+v, %v", done, err)
 	}
 	// A negative grace time ends in the future: what is new counts as old.
 	at := SweepConfig{Grace: -time.Hour, TempAge: time.Hour, ReplayKept: time.Hour}
-	done, err := f.Sweep(t.Context(), blob.NewSources(f.store), at)
+	done, err := f.Sweep(t.Context(), blob.NewHome(f.store), at)
 	if err != nil || done != (Swept{Released: 1, Orphans: 1}) {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -240,7 +240,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s: stored is %t", what, !want)
 		}
 	}
-	if done, err := f.Sweep(t.Context(), blob.NewSources(f.store), at); err != nil || done != (Swept{}) {
+	if done, err := f.Sweep(t.Context(), blob.NewHome(f.store), at); err != nil || done != (Swept{}) {
 		t.Errorf("again: %+v, %v", done, err)
 	}
 }
@@ -263,7 +263,7 @@ func TestSweepInBatches(t *testing.T) {
 	if err := os.WriteFile(strange, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	done, err := f.Sweep(t.Context(), blob.NewSources(f.store), SweepConfig{Grace: -time.Hour, TempAge: time.Hour})
+	done, err := f.Sweep(t.Context(), blob.NewHome(f.store), SweepConfig{Grace: -time.Hour, TempAge: time.Hour})
 	if err != nil || done.Released != sweepBatch+7 || done.Orphans != 30 || done.Replays != 3 {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -298,7 +298,7 @@ func TestSweepFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.janitor = &fakeJanitor{err: fault.New(fault.Unavailable, "locked")}
-	if _, err := f.Sweep(t.Context(), blob.NewSources(f.store), DefaultSweepConfig()); fault.Of(err) != fault.Unavailable {
+	if _, err := f.Sweep(t.Context(), blob.NewHome(f.store), DefaultSweepConfig()); fault.Of(err) != fault.Unavailable {
 		t.Errorf("%v", err)
 	}
 }

@@ -30,7 +30,7 @@ const sweepBatch = 500
 // Sweep removes abandoned temporary files, sources that no image has used for
 // the grace time, files without a row (an upload that died between its two
 // commits), and old idempotency tokens. It may run while uploads do.
-func (s *Service) Sweep(ctx context.Context, store *blob.Sources, c SweepConfig) (Swept, error) {
+func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (Swept, error) {
 	var done Swept
 	var err error
 	if sweeper, ok := store.Store.(blob.Sweeper); ok {
@@ -51,7 +51,7 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Sources, c SweepConfig)
 
 // released removes rows first and bytes after, so that a crash in between leaves
 // an orphan and not a row without bytes.
-func (s *Service) released(ctx context.Context, store *blob.Sources, before time.Time) (int, error) {
+func (s *Service) released(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
 	removed := 0
 	for {
 		digests, err := s.janitor.Released(ctx, before, sweepBatch)
@@ -76,7 +76,7 @@ func (s *Service) released(ctx context.Context, store *blob.Sources, before time
 }
 
 // orphans removes files without a row that are older than the grace time.
-func (s *Service) orphans(ctx context.Context, store *blob.Sources, before time.Time) (int, error) {
+func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
 	removed := 0
 	var batch []asset.Digest
 	flush := func() error {

@@ -51,7 +51,7 @@ const (
 type Service struct {
 	config    Config
 	revision  string
-	sources   *blob.Sources
+	home      *blob.Home
 	catalog   catalog.Catalog
 	memory    cache.Cache
 	disk      cache.Cache
@@ -63,9 +63,9 @@ type Service struct {
 }
 
 // New makes a service over its parts.
-func New(config Config, sources *blob.Sources, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
+func New(config Config, home *blob.Home, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
 	return &Service{
-		config: config, revision: config.Plan.Revision(), sources: sources, catalog: cat, memory: memory, disk: disk,
+		config: config, revision: config.Plan.Revision(), home: home, catalog: cat, memory: memory, disk: disk,
 		codec: codec, log: log, admission: newAdmission(config.Budget, config.Queue, config.QueueWait), failed: newFailures(),
 	}
 }
@@ -224,7 +224,7 @@ func (s *Service) open(ctx context.Context, sources ...*asset.Source) ([]*os.Fil
 		if src == nil {
 			continue
 		}
-		r, err := s.sources.Open(ctx, blob.SourceName(src.Digest.String()))
+		r, err := s.home.Open(ctx, blob.SourceName(src.Digest.String()))
 		if err != nil {
 			if fault.Of(err) == fault.NotFound {
 				err = fault.Wrap(fault.Internal, errors.Unwrap(err), "the source's bytes are missing from the store")

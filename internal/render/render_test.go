@@ -114,7 +114,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 		return c
 	}
 	f := &fixture{codec: &fakeCodec{t: t}, catalog: &fakeCatalog{keys: make(map[string]asset.Image)}, store: store, memory: newCache(), disk: newCache()}
-	f.Service = New(config, blob.NewSources(store), f.catalog, f.memory, f.disk, f.codec, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	f.Service = New(config, blob.NewHome(store), f.catalog, f.memory, f.disk, f.codec, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return f
 }
 

@@ -13,11 +13,11 @@ import (
 	"safelight/internal/fault"
 )
 
-// Sources is a store of blobs that are named by their SHA-256, as all services
+// Home is the store of blobs that are named by their SHA-256, as all services
 // share it. It adds two promises: a blob whose bytes are not what its name says
 // is not given out, and the sweep removes nothing that an upload is about to
 // refer to. It is safe for concurrent use, within one process.
-type Sources struct {
+type Home struct {
 	Store
 	seed  maphash.Seed
 	locks [256]sync.RWMutex // striped over names; held for reading by uploads, for writing by the sweep
@@ -30,15 +30,15 @@ type Sources struct {
 // again when it is next opened.
 const maxSound = 200_000
 
-// NewSources wraps a store.
-func NewSources(store Store) *Sources {
-	return &Sources{Store: store, seed: maphash.MakeSeed(), sound: make(map[string]struct{})}
+// NewHome wraps a store.
+func NewHome(store Store) *Home {
+	return &Home{Store: store, seed: maphash.MakeSeed(), sound: make(map[string]struct{})}
 }
 
 // Open reads a blob. The first time in the life of the process all of it is
 // read and held against its name; bytes that differ are fault.Internal, with
 // the name in the cause.
-func (s *Sources) Open(ctx context.Context, name string) (Reader, error) {
+func (s *Home) Open(ctx context.Context, name string) (Reader, error) {
 	r, err := s.Store.Open(ctx, name)
 	if err != nil || s.known(name) {
 		return r, err
@@ -63,7 +63,7 @@ func check(r Reader, name string) error {
 	return err
 }
 
-func (s *Sources) known(name string) bool {
+func (s *Home) known(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.sound[name]
@@ -71,7 +71,7 @@ func (s *Sources) known(name string) bool {
 }
 
 // Trust notes that a blob's bytes are right: they have just been hashed.
-func (s *Sources) Trust(name string) {
+func (s *Home) Trust(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sound) >= maxSound {
@@ -80,13 +80,13 @@ func (s *Sources) Trust(name string) {
 	s.sound[name] = struct{}{}
 }
 
-func (s *Sources) lock(name string) *sync.RWMutex {
+func (s *Home) lock(name string) *sync.RWMutex {
 	return &s.locks[maphash.String(s.seed, name)%uint64(len(s.locks))]
 }
 
 // Keep holds off the removal of a name, from before its commit until after
 // that of the row which refers to it. The caller must release it.
-func (s *Sources) Keep(name string) (release func()) {
+func (s *Home) Keep(name string) (release func()) {
 	l := s.lock(name)
 	l.RLock()
 	return l.RUnlock
@@ -94,7 +94,7 @@ func (s *Sources) Keep(name string) (release func()) {
 
 // Remove deletes a blob if unused still says so while no upload of that name
 // is under way, unless it was committed at or after a time.
-func (s *Sources) Remove(ctx context.Context, name string, unless time.Time, unused func() (bool, error)) (bool, error) {
+func (s *Home) Remove(ctx context.Context, name string, unless time.Time, unused func() (bool, error)) (bool, error) {
 	l := s.lock(name)
 	l.Lock()
 	defer l.Unlock()
