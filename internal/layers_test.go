@@ -19,7 +19,7 @@ import (
 var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
-	2: {"blob", "cache", "catalog", "auth", "plan", "dialect/native"},
+	2: {"blob", "cache", "catalog", "task", "auth", "plan", "dialect/native"},
 	3: {"ingest", "render", "purge"},
 	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker"},
 	5: {"httpapi"},
@@ -27,13 +27,14 @@ var layers = [][]string{
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "e2e"}
+var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
 	"format":       {"fault"},
 	"geom":         {},
 	"options":      {"asset"},
+	"catalog":      {"task"},
 	"codec":        {"codec/wire", "codec/sandbox"},
 	"codec/wire":   {"codec/sandbox"},
 	"codec/worker": {"codec/wire", "codec/sandbox", "vips"},
