@@ -154,7 +154,7 @@ func (q *Tasks) alter(t *tx, action task.Action, id asset.ID, f task.Filter, don
 		return err
 	}
 	done.note(&k)
-	return t.putTask(sqlReplaceTask, &k)
+	return t.replaceTask(&k)
 }
 
 func (q *Tasks) retry(t *tx, k *task.Task, now time.Time) error {

@@ -38,23 +38,41 @@ func outputRow(o *task.Output) (digest []byte, bytes int64, media string) {
 	return o.Digest[:], o.Bytes, o.Type
 }
 
-// putTask inserts or replaces a whole row.
-func (t *tx) putTask(statement int, k *task.Task) error {
+// insertTask stores a new row, and replaceTask all of one that exists.
+func (t *tx) insertTask(k *task.Task) error {
+	row, err := taskRow(k)
+	if err == nil {
+		_, err = t.exec(sqlInsertTask, row...)
+	}
+	return err
+}
+
+func (t *tx) replaceTask(k *task.Task) error {
+	row, err := taskRow(k)
+	if err == nil {
+		_, err = t.exec(sqlReplaceTask, append(row, k.ID[:])...)
+	}
+	return err
+}
+
+// taskRow are the values of taskColumns.
+func taskRow(k *task.Task) ([]any, error) {
 	again := ""
 	if k.Again != nil {
 		text, err := json.Marshal(k.Again)
 		if err != nil {
-			return fault.Wrap(fault.Internal, err, "a task can't be encoded")
+			return nil, fault.Wrap(fault.Internal, err, "a task can't be encoded")
 		}
 		again = string(text)
 	}
 	output, outputBytes, outputType := outputRow(k.Output)
-	_, err := t.exec(statement, k.ID[:], k.Owner, k.Function, k.Name, string(k.Args), idBytes(k.Image), k.Input,
+	return []any{
+		k.ID[:], k.Owner, k.Function, k.Name, string(k.Args), idBytes(k.Image), k.Input,
 		-k.Priority, k.Lock.Name, k.Lock.Limit, k.MaxAttempts, k.Timeout.Milliseconds(),
 		toMillis(k.RunAt), k.State, k.Attempt, k.Postponed, again, k.Worker, k.Lease, toMillis(k.Until), toMillis(k.Deadline),
 		k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
-		toMillis(k.Created), toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated))
-	return err
+		toMillis(k.Created), toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated),
+	}, nil
 }
 
 // moveTask stores what claims and reports change.

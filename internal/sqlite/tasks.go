@@ -148,7 +148,7 @@ func (q *Tasks) submit(t *tx, n task.New, now time.Time, done *effects) (task.Ta
 		if err == nil {
 			live.Resubmit(n, now)
 			done.note(&live)
-			return live, t.putTask(sqlReplaceTask, &live)
+			return live, t.replaceTask(&live)
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return task.Task{}, err
@@ -157,7 +157,7 @@ func (q *Tasks) submit(t *tx, n task.New, now time.Time, done *effects) (task.Ta
 	fresh := n.Fresh(now)
 	fresh.ID = q.cfg.Mint.New(now)
 	done.note(&fresh)
-	return fresh, t.putTask(sqlInsertTask, &fresh)
+	return fresh, t.insertTask(&fresh)
 }
 
 // settle stores what a transition has made of a task, and submits what the
@@ -166,7 +166,7 @@ func (q *Tasks) settle(t *tx, after *task.Task, again bool, now time.Time, done 
 	done.note(after)
 	err := t.moveTask(after)
 	if again { // it may have become another one
-		err = t.putTask(sqlReplaceTask, after)
+		err = t.replaceTask(after)
 	}
 	if err != nil || after.State != task.Dead {
 		return err

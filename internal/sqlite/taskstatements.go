@@ -11,7 +11,7 @@ const (
 	textInsertTask = `INSERT INTO tasks (` + taskColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	textReplaceTask = `UPDATE tasks SET (` + taskColumns + `) =
-		(?1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?1`
+		(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?`
 	// What a claim and a report change; the rest of the row stays.
 	textMoveTask = `UPDATE tasks SET run_at = ?, state = ?, attempt = ?, postponed = ?, worker = ?, lease = ?, until = ?,
 		deadline = ?, progress = ?, message = ?, error = ?, result = ?, output = ?, output_bytes = ?, output_type = ?,
@@ -26,8 +26,8 @@ const (
 		ORDER BY rank, owner, lock_name, id LIMIT 1`
 	textReadyTasks = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
-	textRunningOf   = `SELECT count(*) FROM tasks INDEXED BY tasks_leases WHERE state = 2 AND function = ?`
-	textRunningLock = `SELECT count(*) FROM tasks INDEXED BY tasks_leases WHERE state = 2 AND lock_name = ?`
+	textRunningOf   = `SELECT count(*) FROM tasks WHERE state = 2 AND function = ?`
+	textRunningLock = `SELECT count(*) FROM tasks WHERE state = 2 AND lock_name = ? AND lock_name <> ''`
 
 	textMakeDue = `UPDATE tasks SET state = 1, updated = ?1 WHERE id IN
 		(SELECT id FROM tasks WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2) RETURNING id, function`

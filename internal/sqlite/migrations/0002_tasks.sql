@@ -41,7 +41,9 @@ CREATE TABLE tasks (
 -- Each step of a claim is a seek in this index; finished tasks are not in it.
 CREATE INDEX tasks_ready ON tasks (function, rank, owner, lock_name, id) WHERE state = 1;
 CREATE INDEX tasks_due ON tasks (run_at) WHERE state = 0;
-CREATE INDEX tasks_leases ON tasks (until, function, lock_name) WHERE state = 2;
+CREATE INDEX tasks_leases ON tasks (until) WHERE state = 2;
+CREATE INDEX tasks_running ON tasks (function) WHERE state = 2;
+CREATE INDEX tasks_locks ON tasks (lock_name) WHERE state = 2 AND lock_name <> '';
 CREATE UNIQUE INDEX tasks_names ON tasks (owner, function, name) WHERE name <> '' AND state <= 2;
 CREATE INDEX tasks_states ON tasks (state, id);
 CREATE INDEX tasks_images ON tasks (image, id) WHERE image <> x'';
