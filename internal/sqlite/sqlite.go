@@ -1,4 +1,4 @@
-// Package sqlite is the catalog (and, later, the task list) in one SQLite file:
+// Package sqlite is the catalog and the queue of tasks in one SQLite file:
 // what an installation without a database server uses.
 //
 // All changes go through one goroutine, which carries out whatever is waiting
@@ -62,6 +62,7 @@ type DB struct {
 	reading *sql.DB
 	writer  *writer
 	reads   map[string]*sql.Stmt // by SQL text; never changes after Open
+	tasks   *Tasks               // nil until Tasks is called
 }
 
 var (
@@ -123,6 +124,7 @@ func (db *DB) start(ctx context.Context) error {
 	for _, text := range []string{
 		selectImage, selectByKey, selectSecret, listAll, listTag, listPrefix, listPrefixTag,
 		selectReleased, selectBlob, selectUse, selectPing,
+		selectTask, selectReady, selectDue, selectLease, selectAnnounced, selectCounts,
 	} {
 		stmt, err := db.reading.PrepareContext(ctx, text)
 		if err != nil {

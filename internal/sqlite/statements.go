@@ -30,6 +30,21 @@ const (
 	sqlPutSecret
 	sqlFindSecret
 	sqlForgetBlob
+	sqlInsertTask
+	sqlReplaceTask
+	sqlMoveTask
+	sqlLoadTask
+	sqlLiveTask
+	sqlNextLane
+	sqlReadyTasks
+	sqlRunningOf
+	sqlRunningLock
+	sqlMakeDue
+	sqlExpired
+	sqlHeldBy
+	sqlClamp
+	sqlPrune
+	sqlAnnounce
 	writeStatements // how many there are
 )
 
@@ -67,6 +82,12 @@ var writeSQL = [writeStatements]string{
 
 	sqlPutSecret:  `INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`,
 	sqlFindSecret: selectSecret,
+
+	sqlInsertTask: textInsertTask, sqlReplaceTask: textReplaceTask, sqlMoveTask: textMoveTask,
+	sqlLoadTask: textLoadTask, sqlLiveTask: textLiveTask,
+	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
+	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
+	sqlPrune: textPrune, sqlAnnounce: textAnnounce,
 }
 
 // Statements of the readers.
