@@ -158,7 +158,8 @@ func (a *API) reports(w http.ResponseWriter, r *http.Request, _ auth.Principal) 
 	return writeJSON(w, http.StatusOK, out)
 }
 
-// readReport checks a report.
+// readReport reads a report. What task.Report.Check refuses is left to the
+// queue.
 func (a *API) readReport(in *Report) (task.Report, error) {
 	out := task.Report{Lease: in.Lease}
 	var err error
@@ -171,13 +172,10 @@ func (a *API) readReport(in *Report) (task.Report, error) {
 	if err := in.fits(); err != nil {
 		return out, err
 	}
-	if len(in.Result) > task.MaxResultBytes {
-		return out, fault.Limit(fault.TooLarge, "result length", task.MaxResultBytes, int64(len(in.Result)), "result: %d bytes are more than %d", len(in.Result), task.MaxResultBytes)
-	}
 	if string(in.Result) != "null" {
 		out.Result = in.Result
 	}
-	out.Error, out.Final = task.Cut(in.Error, task.MaxErrorBytes), in.Final
+	out.Error, out.Final = in.Error, in.Final
 	switch in.Outcome {
 	case beat:
 		err = in.readBeat(&out)
@@ -185,9 +183,6 @@ func (a *API) readReport(in *Report) (task.Report, error) {
 		out.Kind = task.Succeeded
 	case "failed":
 		out.Kind = task.Failed
-		if out.Error == "" {
-			out.Error = "the worker gave no reason"
-		}
 	case "later":
 		out.Kind = task.Later
 		out.Delay, err = duration("delay", in.Delay, defaultDelay, 0, task.MaxAhead)
@@ -196,17 +191,14 @@ func (a *API) readReport(in *Report) (task.Report, error) {
 }
 
 func (in *Report) readBeat(out *task.Report) error {
-	out.Kind, out.Progress, out.Message = task.Beat, in.Progress, task.Cut(in.Message, task.MaxMessageBytes)
-	if p := in.Progress; p != nil && (*p < 0 || *p > 100) {
-		return fault.New(fault.Invalid, "progress: %d is not from 0 to 100", *p)
-	}
+	out.Kind, out.Progress, out.Message = task.Beat, in.Progress, in.Message
 	if in.Progress == nil && in.Message != "" {
 		return fault.New(fault.Invalid, "message: it needs progress (0 to 100) beside it")
 	}
 	var err error
-	out.Extend, err = duration("extend", in.Extend, defaultLease, 0, maxLease)
+	out.Extend, err = duration("extend", in.Extend, defaultLease, 0, task.MaxLease)
 	if err == nil && out.Extend > 0 && out.Extend < minLease {
-		err = fault.New(fault.Invalid, "extend: %s is not 0s and not from %s to %s", out.Extend, minLease, maxLease)
+		err = fault.New(fault.Invalid, "extend: %s is not 0s and not from %s to %s", out.Extend, minLease, task.MaxLease)
 	}
 	return err
 }

@@ -16,8 +16,7 @@ import (
 // Limits of claims.
 const (
 	maxWait      = time.Minute
-	minLease     = time.Second
-	maxLease     = 10 * time.Minute
+	minLease     = time.Second // a network is between
 	defaultLease = 30 * time.Second
 	answerTime   = time.Minute // for a client to read an answer
 )
@@ -88,30 +87,22 @@ func (a *API) waitFor(ctx context.Context, c task.Claim, wait time.Duration) ([]
 // read checks what a claim asks for.
 func (in *Claim) read(p auth.Principal) (task.Claim, error) {
 	c := task.Claim{Functions: in.Functions, Owner: reach(p), Worker: in.Worker, Max: 1}
-	if n := len(in.Functions); n < 1 || n > task.MaxFunctions {
-		return c, fault.Limit(fault.Invalid, "functions of one claim", task.MaxFunctions, int64(n), "functions: expected 1 to %d names but received %d", task.MaxFunctions, n)
-	}
-	for i, f := range in.Functions {
-		if err := task.CheckFunction(f); err != nil {
-			return c, at("functions", i, err)
-		}
-	}
 	slices.Sort(c.Functions)
 	c.Functions = slices.Compact(c.Functions)
 	if in.Max != nil {
-		if c.Max = *in.Max; c.Max < 1 || c.Max > task.MaxBatch {
-			return c, fault.New(fault.Invalid, "max: %d is not from 1 to %d", c.Max, task.MaxBatch)
-		}
+		c.Max = *in.Max
 	}
 	if c.Worker == "" {
-		c.Worker = p.Name
+		c.Worker = task.Cut(p.Name, task.MaxNameBytes)
 	}
-	if c.Worker = task.Cut(c.Worker, task.MaxNameBytes); strings.HasPrefix(c.Worker, task.NodePrefix) {
+	if strings.HasPrefix(c.Worker, task.NodePrefix) {
 		return c, fault.New(fault.Invalid, "worker: names that begin with %q are the server's own", task.NodePrefix)
 	}
 	var err error
-	c.Lease, err = duration("lease", in.Lease, defaultLease, minLease, maxLease)
-	return c, err
+	if c.Lease, err = duration("lease", in.Lease, defaultLease, minLease, task.MaxLease); err != nil {
+		return c, err
+	}
+	return c, c.Check()
 }
 
 // absolute is what URLs for a worker start with.
