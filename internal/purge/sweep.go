@@ -3,6 +3,7 @@ package purge
 import (
 	"context"
 	"path"
+	"slices"
 	"time"
 
 	"safelight/internal/asset"
@@ -23,13 +24,14 @@ func DefaultSweepConfig() SweepConfig {
 }
 
 // Swept counts what a sweep removed.
-type Swept struct{ Temp, Released, Orphans, Replays int }
+type Swept struct{ Temp, Released, Orphans, Renditions, Replays int }
 
 const sweepBatch = 500
 
 // Sweep removes abandoned temporary files, sources that no image has used for
 // the grace time, files without a row (an upload that died between its two
-// commits), and old idempotency tokens. It may run while uploads do.
+// commits, a rendition that a smaller one has replaced), and old idempotency
+// tokens. It may run while uploads do.
 func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (Swept, error) {
 	var done Swept
 	var err error
@@ -42,7 +44,10 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	if done.Released, err = s.released(ctx, store, before); err != nil {
 		return done, err
 	}
-	if done.Orphans, err = s.orphans(ctx, store, before); err != nil {
+	if done.Orphans, err = orphans(ctx, store, blob.SourcePrefix, before, s.janitor.Unknown); err != nil {
+		return done, err
+	}
+	if done.Renditions, err = orphans(ctx, store, blob.RenditionPrefix, before, s.janitor.UnknownRenditions); err != nil {
 		return done, err
 	}
 	done.Replays, err = s.janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
@@ -75,19 +80,32 @@ func (s *Service) released(ctx context.Context, store *blob.Home, before time.Ti
 	}
 }
 
-// orphans removes files without a row that are older than the grace time.
-func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
+// orphan is a file that may have no row.
+type orphan struct {
+	name   string
+	digest asset.Digest
+}
+
+// orphans removes files whose names begin with a prefix and end in a digest
+// that has no row, if they are older than the grace time.
+func orphans(ctx context.Context, store *blob.Home, prefix string, before time.Time, unknown func(context.Context, []asset.Digest) ([]asset.Digest, error)) (int, error) {
 	removed := 0
-	var batch []asset.Digest
+	var batch []orphan
 	flush := func() error {
-		unknown, err := s.janitor.Unknown(ctx, batch)
+		digests := make([]asset.Digest, len(batch))
+		for i, o := range batch {
+			digests[i] = o.digest
+		}
+		lost, err := unknown(ctx, digests)
 		if err != nil {
 			return err
 		}
-		batch = batch[:0]
-		for _, d := range unknown {
-			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
-				still, err := s.janitor.Unknown(ctx, []asset.Digest{d}) // an upload may have come between
+		for _, o := range batch {
+			if !slices.Contains(lost, o.digest) {
+				continue
+			}
+			gone, err := store.Remove(ctx, o.name, before, func() (bool, error) {
+				still, err := unknown(ctx, []asset.Digest{o.digest}) // an upload may have come between
 				return len(still) == 1, err
 			})
 			if err != nil {
@@ -97,9 +115,10 @@ func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Tim
 				removed++
 			}
 		}
+		batch = batch[:0]
 		return nil
 	}
-	err := store.List(ctx, "sources/", func(info blob.Info) error {
+	err := store.List(ctx, prefix, func(info blob.Info) error {
 		if !info.Modified.Before(before) {
 			return nil
 		}
@@ -107,7 +126,7 @@ func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Tim
 		if err != nil {
 			return nil // not a name of ours
 		}
-		if batch = append(batch, d); len(batch) == sweepBatch {
+		if batch = append(batch, orphan{info.Name, d}); len(batch) == sweepBatch {
 			return flush()
 		}
 		return nil
