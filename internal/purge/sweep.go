@@ -3,7 +3,6 @@ package purge
 import (
 	"context"
 	"path"
-	"slices"
 	"time"
 
 	"safelight/internal/asset"
@@ -44,10 +43,10 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	if done.Released, err = s.released(ctx, store, before); err != nil {
 		return done, err
 	}
-	if done.Orphans, err = orphans(ctx, store, blob.SourcePrefix, before, s.janitor.Unknown); err != nil {
+	if done.Orphans, err = orphans(ctx, store, kind{blob.SourcePrefix, blob.SourceName, s.janitor.Unknown}, before); err != nil {
 		return done, err
 	}
-	if done.Renditions, err = orphans(ctx, store, blob.RenditionPrefix, before, s.janitor.UnknownRenditions); err != nil {
+	if done.Renditions, err = orphans(ctx, store, kind{blob.RenditionPrefix, blob.RenditionName, s.janitor.UnknownRenditions}, before); err != nil {
 		return done, err
 	}
 	done.Replays, err = s.janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
@@ -80,32 +79,27 @@ func (s *Service) released(ctx context.Context, store *blob.Home, before time.Ti
 	}
 }
 
-// orphan is a file that may have no row.
-type orphan struct {
-	name   string
-	digest asset.Digest
+// kind is a kind of blob: what its names begin with, its name by a digest in
+// hexadecimal, and which digests have no row.
+type kind struct {
+	prefix  string
+	name    func(string) string
+	unknown func(context.Context, []asset.Digest) ([]asset.Digest, error)
 }
 
-// orphans removes files whose names begin with a prefix and end in a digest
-// that has no row, if they are older than the grace time.
-func orphans(ctx context.Context, store *blob.Home, prefix string, before time.Time, unknown func(context.Context, []asset.Digest) ([]asset.Digest, error)) (int, error) {
+// orphans removes files without a row that are older than the grace time.
+func orphans(ctx context.Context, store *blob.Home, k kind, before time.Time) (int, error) {
 	removed := 0
-	var batch []orphan
+	var batch []asset.Digest
 	flush := func() error {
-		digests := make([]asset.Digest, len(batch))
-		for i, o := range batch {
-			digests[i] = o.digest
-		}
-		lost, err := unknown(ctx, digests)
+		unknown, err := k.unknown(ctx, batch)
 		if err != nil {
 			return err
 		}
-		for _, o := range batch {
-			if !slices.Contains(lost, o.digest) {
-				continue
-			}
-			gone, err := store.Remove(ctx, o.name, before, func() (bool, error) {
-				still, err := unknown(ctx, []asset.Digest{o.digest}) // an upload may have come between
+		batch = batch[:0]
+		for _, d := range unknown {
+			gone, err := store.Remove(ctx, k.name(d.String()), before, func() (bool, error) {
+				still, err := k.unknown(ctx, []asset.Digest{d}) // an upload may have come between
 				return len(still) == 1, err
 			})
 			if err != nil {
@@ -115,18 +109,17 @@ func orphans(ctx context.Context, store *blob.Home, prefix string, before time.T
 				removed++
 			}
 		}
-		batch = batch[:0]
 		return nil
 	}
-	err := store.List(ctx, prefix, func(info blob.Info) error {
+	err := store.List(ctx, k.prefix, func(info blob.Info) error {
 		if !info.Modified.Before(before) {
 			return nil
 		}
 		d, err := asset.ParseDigest(path.Base(info.Name))
-		if err != nil {
+		if err != nil || k.name(d.String()) != info.Name {
 			return nil // not a name of ours
 		}
-		if batch = append(batch, orphan{info.Name, d}); len(batch) == sweepBatch {
+		if batch = append(batch, d); len(batch) == sweepBatch {
 			return flush()
 		}
 		return nil
