@@ -221,7 +221,7 @@ func (a *App) sweepForever(ctx context.Context) {
 		case err != nil:
 			a.log.Warn("the sweep did not finish; the next one goes on", "error", err)
 		case done != (purge.Swept{}):
-			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "replays", done.Replays)
+			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "renditions", done.Renditions, "replays", done.Replays)
 		}
 		timer.Reset(a.config.Sweep.Every)
 	}
