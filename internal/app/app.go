@@ -119,7 +119,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	work := worker{a.codec}
 	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.home, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: ingest.New(a.config.Ingest, a.home, a.db, work, mint), Render: renderer, Purge: a.purge,
