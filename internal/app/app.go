@@ -119,7 +119,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	work := worker{a.codec}
 	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.home, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: ingest.New(a.config.Ingest, a.home, a.db, work, mint), Render: renderer, Purge: a.purge,
@@ -221,7 +221,7 @@ func (a *App) sweepForever(ctx context.Context) {
 		case err != nil:
 			a.log.Warn("the sweep did not finish; the next one goes on", "error", err)
 		case done != (purge.Swept{}):
-			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "replays", done.Replays)
+			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "renditions", done.Renditions, "replays", done.Replays)
 		}
 		timer.Reset(a.config.Sweep.Every)
 	}

@@ -116,6 +116,8 @@ type Janitor interface {
 	Unknown(ctx context.Context, sources []asset.Digest) ([]asset.Digest, error)
 	// Used tells whether any image of any owner has this source.
 	Used(ctx context.Context, source asset.Digest) (bool, error)
+	// UnknownRenditions picks those digests that no kept rendition has.
+	UnknownRenditions(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error)
 	// DropReplays forgets idempotency tokens older than a time.
 	DropReplays(ctx context.Context, before time.Time) (int, error)
 }

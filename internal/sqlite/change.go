@@ -209,9 +209,13 @@ func (t *tx) deleteImage(owner string, id asset.ID) error {
 	return t.drop(img)
 }
 
-// drop removes an image's rows and releases its source if nobody else has it.
+// drop removes an image's rows, withdraws its publications, and releases its
+// source if nobody else has it.
 func (t *tx) drop(img asset.Image) error {
 	if _, err := t.exec(sqlDeleteImage, img.ID[:], img.Owner); err != nil {
+		return err
+	}
+	if _, err := t.exec(sqlWithdrawAll, time.Now().UnixMilli(), img.ID[:]); err != nil {
 		return err
 	}
 	_, err := t.exec(sqlReleaseBlob, time.Now().UnixMilli(), img.Source.Digest[:])

@@ -68,6 +68,11 @@ type DB struct {
 var (
 	_ catalog.Catalog = (*DB)(nil)
 	_ catalog.Janitor = (*DB)(nil)
+
+	_ catalog.Renditions     = (*DB)(nil)
+	_ catalog.Publications   = (*DB)(nil)
+	_ catalog.Expiry         = (*DB)(nil)
+	_ catalog.Reconciliation = (*DB)(nil)
 )
 
 // Open opens the database, making it or bringing its schema up to date where
@@ -121,11 +126,11 @@ func (db *DB) start(ctx context.Context) error {
 	if err := migrate(ctx, db.writing); err != nil {
 		return err
 	}
-	for _, text := range []string{
+	for _, text := range append([]string{
 		selectImage, selectByKey, selectSecret, listAll, listTag, listPrefix, listPrefixTag,
 		selectReleased, selectBlob, selectUse, selectPing,
 		selectTask, selectReady, selectDue, selectLease, selectAnnounced, selectCounts,
-	} {
+	}, publishReads...) {
 		stmt, err := db.reading.PrepareContext(ctx, text)
 		if err != nil {
 			return classify(err, "preparing the database's statements")

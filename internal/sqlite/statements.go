@@ -45,6 +45,16 @@ const (
 	sqlClamp
 	sqlPrune
 	sqlAnnounce
+	sqlPutRendition
+	sqlHasImage
+	sqlLoadPublication
+	sqlNameTaken
+	sqlInsertPublication
+	sqlMovePublication
+	sqlWithdrawOne
+	sqlWithdrawAll
+	sqlForgetPublication
+	sqlPublicationsOf
 	writeStatements // how many there are
 )
 
@@ -88,6 +98,11 @@ var writeSQL = [writeStatements]string{
 	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
 	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
 	sqlPrune: textPrune, sqlAnnounce: textAnnounce,
+
+	sqlPutRendition: textPutRendition, sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
+	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,
+	sqlWithdrawOne: textWithdrawOne, sqlWithdrawAll: textWithdrawAll, sqlForgetPublication: textForgetPublication,
+	sqlPublicationsOf: textPublicationsOf,
 }
 
 // Statements of the readers.

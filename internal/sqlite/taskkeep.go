@@ -87,6 +87,7 @@ func (q *Tasks) takeBack(t *tx, now, steady time.Time, done *effects, statement 
 	}
 	for i := range lost {
 		again := lost[i].Again != nil
+		q.left(&task.Task{Function: lost[i].Function, State: task.Ready}, lost[i].Lock, done)
 		lost[i].Expire(q.cfg.Policies.For(lost[i].Function), now, steady)
 		if err := q.settle(t, &lost[i], again, now, done); err != nil {
 			return err

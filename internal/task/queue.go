@@ -99,6 +99,11 @@ const (
 	Later                       // give it back for Delay, without counting the attempt
 )
 
+// String is the outcome's name.
+func (k ReportKind) String() string {
+	return [...]string{"beat", "done", "failed", "later"}[min(k, Later)]
+}
+
 // Report is what a worker says of a task it holds.
 type Report struct {
 	ID    asset.ID
@@ -147,9 +152,10 @@ func (r *Report) Check() error {
 
 // Reported is what became of a report.
 type Reported struct {
-	State State
-	Until time.Time // end of the lease while it runs
-	Err   error     // ErrLease, fault.NotFound, or what is wrong with the report
+	Function string
+	State    State
+	Until    time.Time // end of the lease while it runs
+	Err      error     // ErrLease, fault.NotFound, or what is wrong with the report
 }
 
 // Query selects tasks of an owner.
