@@ -103,7 +103,6 @@ func (s *stream) begin() {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies would hold events back
 	h.Set("X-Content-Type-Options", "nosniff")
-	_ = s.rc.SetReadDeadline(time.Time{}) // the connection is read to see whether the client is there
 	s.w.WriteHeader(http.StatusOK)
 }
 

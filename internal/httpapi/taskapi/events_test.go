@@ -132,7 +132,6 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.ResponseRecorder.Write(p)
 }
 
-func (l *lines) SetReadDeadline(time.Time) error { return nil }
 func (l *lines) SetWriteDeadline(at time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -52,10 +52,7 @@ func (a *API) claim(w http.ResponseWriter, r *http.Request, p auth.Principal) er
 	if err != nil {
 		return err
 	}
-	rc := http.NewResponseController(w)
-	end := time.Now().Add(wait + answerTime)
-	_ = rc.SetReadDeadline(end) // the body's would end the wait as if the client had gone
-	_ = rc.SetWriteDeadline(end)
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + answerTime))
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(a.draining, cancel)()
