@@ -151,7 +151,7 @@ func TestEventsWithoutSignals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mint := asset.NewMint([]byte("a secret for tests"))
 		queue := &one{task: task.Task{ID: mint.New(time.Now()), State: task.Running}}
-		api := taskapi.New(open{}, taskapi.Deps{Tasks: queue, Signals: task.NewSignals(), Mint: mint})
+		api := taskapi.New(open{}, taskapi.Deps{Tasks: queue, Signals: task.NewSignals(), Mint: mint, Attended: func(string) bool { return true }})
 		w := &lines{ResponseRecorder: httptest.NewRecorder()}
 		ended := make(chan struct{})
 		go func() {

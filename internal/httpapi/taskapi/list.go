@@ -180,20 +180,18 @@ type functionsAnswer struct {
 }
 
 func (a *API) functions(ctx context.Context, _ *struct{}) (*functionsAnswer, error) {
-	all, err := a.Functions.Functions(ctx)
+	all, err := a.Engine.Functions(ctx)
 	if err != nil {
 		return nil, a.front.Problem(ctx, err)
 	}
 	out := &functionsAnswer{}
 	out.Body.Functions = make([]Function, len(all))
 	for i, f := range all {
-		counts := make(map[string]int)
-		for s, n := range f.Counts {
-			if n > 0 {
-				counts[task.State(s).String()] = n
-			}
+		counts := make(map[string]int, len(f.Waiting))
+		for state, n := range f.Waiting {
+			counts[state.String()] = n
 		}
-		out.Body.Functions[i] = Function{Name: f.Name, Server: f.Server, LastClaimed: f.Claimed, Attended: a.Functions.Attended(f.Name), Tasks: counts, Oldest: f.Oldest}
+		out.Body.Functions[i] = Function{Name: f.Name, Server: f.Own, LastClaimed: f.Asked, Attended: a.Attended(f.Name), Tasks: counts, Oldest: f.Oldest}
 	}
 	return out, nil
 }

@@ -238,18 +238,37 @@ func TestAlter(t *testing.T) {
 func TestFunctions(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	got := as[struct{ Functions []taskapi.Function }](s.do(readKey, "GET", "/v1/functions", "").is(200)).Functions
-	if len(got) != 2 || !got[0].Server || got[0].Tasks == nil || got[1].Tasks["ready"] != 3 || got[1].Tasks["dead"] != 1 || got[1].LastClaimed.UnixMilli() != 1000 || got[1].Oldest.UnixMilli() != 2000 {
-		t.Errorf("%+v", got)
-	}
 	if got := s.submit(siteKey, "unattended"); got.WaitingFor != "workers" {
 		t.Errorf("nobody does it, but it waits for %q", got.WaitingFor)
-	}
-	if got := s.submit(siteKey, "f"); got.WaitingFor != "" {
-		t.Errorf("it waits for %q", got.WaitingFor)
 	}
 	later := as[taskapi.Task](s.do(siteKey, "POST", "/v1/tasks", `{"function":"unattended","delay":"1h"}`).is(201))
 	if later.WaitingFor != "" {
 		t.Errorf("it is not due, but waits for %q", later.WaitingFor)
+	}
+	if got := s.submit(adminKey, "backfill"); got.WaitingFor != "" {
+		t.Errorf("the server does it, but it waits for %q", got.WaitingFor)
+	}
+	s.do(workerKey, "POST", "/v1/worker/claim", `{"functions":["guetzli"]}`).is(200)
+	got := as[struct{ Functions []taskapi.Function }](s.do(readKey, "GET", "/v1/functions", "").is(200)).Functions
+	if len(got) != 3 {
+		t.Fatalf("%+v", got)
+	}
+	if f := got[0]; f.Name != "backfill" || !f.Server || !f.Attended || f.Tasks["ready"] != 1 || !f.LastClaimed.IsZero() {
+		t.Errorf("%+v", f)
+	}
+	if f := got[1]; f.Name != "guetzli" || f.Server || f.LastClaimed.IsZero() || len(f.Tasks) != 0 || f.Tasks == nil {
+		t.Errorf("%+v", f)
+	}
+	if f := got[2]; f.Name != "unattended" || f.Server || f.Attended || f.Tasks["ready"] != 1 || f.Tasks["scheduled"] != 1 || f.Oldest.IsZero() {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestAttendedByAWorker(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.do(workerKey, "POST", "/v1/worker/claim", `{"functions":["f"]}`).is(200)
+	if got := s.submit(siteKey, "f"); got.State != "ready" || got.WaitingFor != "" {
+		t.Errorf("a worker has asked for it, but it waits for %q", got.WaitingFor)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"safelight/internal/render"
 	"safelight/internal/sqlite"
 	"safelight/internal/task"
+	"safelight/internal/work"
 )
 
 // Tokens of the keys that the server of the tests knows.
@@ -46,17 +47,17 @@ var keys = []auth.Key{
 	{Name: "shop", Token: shopKey, Owner: "shop", Scopes: []string{"upload", "read", "worker"}},
 }
 
-// server is the real transport over the real queue, with stand-ins for what
-// lies between and beside them.
+// server is the real transport over the real engine and queue; only the files
+// are stand-ins.
 type server struct {
 	*httptest.Server
 	t       *testing.T
 	api     *httpapi.Server
-	queue   *sqlite.Tasks
+	queue   *queue
+	engine  *engine
 	mint    *asset.Mint
 	signals *task.Signals
-	waiting chan struct{} // receives when a claim begins to wait
-	left    chan error    // receives what a claim ended with
+	waiting chan struct{} // receives when a claim has found nothing, and so waits
 	files   files
 	config  httpapi.Config
 }
@@ -69,11 +70,16 @@ func newServer(t *testing.T, change ...func(*server)) *server {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	s := &server{t: t, mint: asset.NewMint([]byte("a secret for tests")), signals: task.NewSignals(), config: httpapi.DefaultConfig(),
-		waiting: make(chan struct{}, 100), left: make(chan error, 100), files: files{stored: make(map[asset.ID][]byte)}}
-	s.queue, err = db.Tasks(t.Context(), task.Config{Mint: s.mint, Signals: s.signals, Policies: task.Policies{Default: task.DefaultPolicy()}})
+		waiting: make(chan struct{}, 100), files: files{stored: make(map[asset.ID][]byte)}}
+	functions := map[string]work.Function{"backfill": {}}
+	policies := work.DefaultConfig().Policies(functions)
+	tasks, err := db.Tasks(t.Context(), task.Config{Mint: s.mint, Signals: s.signals, Policies: policies})
 	if err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.DiscardHandler)
+	s.queue = &queue{tasks, s.waiting}
+	s.engine = &engine{work.New(work.DefaultConfig(), "a", s.queue, s.signals, policies, functions, silent{}, log), make(chan error, 100)}
 	known, err := auth.NewStatic(keys)
 	if err != nil {
 		t.Fatal(err)
@@ -83,10 +89,10 @@ func newServer(t *testing.T, change ...func(*server)) *server {
 		c(s)
 	}
 	s.api = httpapi.New(s.config, httpapi.Deps{
-		Auth: known, Mint: s.mint, Metrics: silent{}, Expose: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler),
+		Auth: known, Mint: s.mint, Metrics: silent{}, Expose: http.NotFoundHandler(), Log: log,
 		Tasks: &taskapi.Deps{
-			Engine: s, Tasks: s.queue, Signals: s.signals, Functions: s, Files: &s.files,
-			Reserved: func(f string) bool { return f == "backfill" },
+			Engine: s.engine, Tasks: s.queue, Signals: s.signals, Files: &s.files,
+			Attended: s.engine.Attendance().Attended, Reserved: s.engine.Reserved,
 			CheckInput: func(in string) error {
 				if in == "bad" {
 					return fault.New(fault.Invalid, "input: it is bad")
@@ -101,45 +107,31 @@ func newServer(t *testing.T, change ...func(*server)) *server {
 	return s
 }
 
-// Submit and Report are the queue's.
-func (s *server) Submit(ctx context.Context, tasks []task.New) ([]task.Task, error) {
-	return s.queue.Submit(ctx, tasks)
+// queue is the real one; it tells when a claim has found nothing.
+type queue struct {
+	*sqlite.Tasks
+	waiting chan struct{}
 }
 
-func (s *server) Report(ctx context.Context, reports []task.Report) ([]task.Reported, error) {
-	return s.queue.Report(ctx, reports)
-}
-
-// Claim waits by signals.
-func (s *server) Claim(ctx context.Context, c task.Claim, wait time.Duration) (got []task.Task, err error) {
-	defer func() { s.left <- err }()
-	w := s.signals.Wait(c.Functions)
-	defer s.signals.Leave(w)
-	over := time.After(wait)
-	for {
-		if got, err := s.queue.Claim(ctx, c); err != nil || len(got) > 0 || wait == 0 {
-			return got, err
-		}
-		s.waiting <- struct{}{}
-		select {
-		case <-w.C:
-		case <-over:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+func (q *queue) Claim(ctx context.Context, c task.Claim) ([]task.Task, error) {
+	got, err := q.Tasks.Claim(ctx, c)
+	if err == nil && len(got) == 0 {
+		q.waiting <- struct{}{}
 	}
+	return got, err
 }
 
-// Functions knows two.
-func (s *server) Functions(context.Context) ([]taskapi.FunctionInfo, error) {
-	return []taskapi.FunctionInfo{
-		{Name: "backfill", Server: true},
-		{Name: "guetzli", Claimed: time.UnixMilli(1000).UTC(), Counts: [taskapi.StateCount]int{task.Ready: 3, task.Dead: 1}, Oldest: time.UnixMilli(2000).UTC()},
-	}, nil
+// engine is the real one; it tells what claims have ended with.
+type engine struct {
+	*work.Engine
+	left chan error
 }
 
-func (s *server) Attended(function string) bool { return function != "unattended" }
+func (e *engine) Claim(ctx context.Context, c task.Claim, wait time.Duration) ([]task.Task, error) {
+	got, err := e.Engine.Claim(ctx, c, wait)
+	e.left <- err
+	return got, err
+}
 
 // silent counts nothing.
 type silent struct{}
@@ -147,6 +139,8 @@ type silent struct{}
 func (silent) Request(string, string, int, time.Duration) {}
 func (silent) Upload(string, int64, time.Duration)        {}
 func (silent) Rendition(render.Status)                    {}
+func (silent) Attempt(string, string)                     {}
+func (silent) AttemptTime(string, time.Duration)          {}
 
 // files keeps outputs in memory; every input is the same few bytes.
 type files struct {

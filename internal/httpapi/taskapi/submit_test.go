@@ -36,7 +36,7 @@ func TestSubmit(t *testing.T) {
 	if !later.RunAt.Equal(at) || later.State != "scheduled" {
 		t.Errorf("%+v", later)
 	}
-	bare := s.do(siteKey, "POST", "/v1/tasks", `{"function":"x"}`).is(201)
+	bare := s.do(adminKey, "POST", "/v1/tasks", `{"function":"backfill"}`).is(201)
 	for _, absent := range []string{"name", "image", "lock", "lease", "worker", "error", "result", "output", "started", "finished", "timeout", "waiting_for", "again"} {
 		if strings.Contains(string(bare.body), `"`+absent+`"`) {
 			t.Errorf("the bare task has %s: %s", absent, bare.body)

@@ -91,7 +91,7 @@ func (a *API) describe(t *task.Task) Task {
 	if t.Output != nil {
 		out.Output = a.output(t.ID, *t.Output)
 	}
-	if t.State == task.Ready && !a.Functions.Attended(t.Function) {
+	if t.State == task.Ready && !a.Attended(t.Function) {
 		out.WaitingFor = "workers"
 	}
 	return out

@@ -15,6 +15,7 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/task"
+	"safelight/internal/work"
 )
 
 // Front is what the transport around gives: who may, and how errors are
@@ -41,6 +42,7 @@ type Engine interface {
 	// error. When ctx has ended it claims nothing.
 	Claim(ctx context.Context, c task.Claim, wait time.Duration) ([]task.Task, error)
 	Report(ctx context.Context, reports []task.Report) ([]task.Reported, error)
+	Functions(ctx context.Context) ([]work.FunctionInfo, error)
 }
 
 // Tasks finds and alters tasks, as task.Queue does.
@@ -49,27 +51,6 @@ type Tasks interface {
 	List(ctx context.Context, q task.Query) (task.Page, error)
 	Alter(ctx context.Context, action task.Action, f task.Filter) (int, error)
 }
-
-// Functions knows which functions there are.
-type Functions interface {
-	Functions(ctx context.Context) ([]FunctionInfo, error)
-	// Attended tells whether somebody carries out a function: the server
-	// itself, or a worker that has asked for it within the last minute. It
-	// is called for every task that is ready, so it answers from memory.
-	Attended(function string) bool
-}
-
-// FunctionInfo is what is known of a function.
-type FunctionInfo struct {
-	Name    string
-	Server  bool            // carried out by the server itself
-	Claimed time.Time       // when a worker last asked for it; zero is never
-	Counts  [StateCount]int // tasks by state
-	Oldest  time.Time       // earliest time of those that are ready; zero where none is
-}
-
-// StateCount is how many states of a task there are.
-const StateCount = int(task.Cancelled) + 1
 
 // Files are the bytes that go with tasks.
 type Files interface {
@@ -94,12 +75,14 @@ type Deps struct {
 	Engine    Engine
 	Tasks     Tasks
 	Signals   *task.Signals
-	Functions Functions
 	Files     Files
 	Mint      *asset.Mint
 	PublicURL string // what URLs in answers start with; "" makes them relative, and those for workers begin with the request's host
 
-	Reserved   func(function string) bool // functions that only admins may submit; nil is none
+	// Attended tells whether somebody carries out a function. It is called
+	// for every task that is ready.
+	Attended   func(function string) bool
+	Reserved   func(function string) bool // functions that only admins may submit
 	CheckInput func(input string) error   // refuses what can't be a task's input; nil takes all
 }
 

@@ -272,7 +272,7 @@ func TestClaimWaits(t *testing.T) {
 	}
 }
 
-// A wait outlives the time limits that bodies and answers have otherwise.
+// A wait outlives the time that a body and an answer may take.
 func TestClaimOutwaitsDeadlines(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(s *server) {
@@ -282,7 +282,7 @@ func TestClaimOutwaitsDeadlines(t *testing.T) {
 	if got := as[claimedList](s.do(workerKey, "POST", "/v1/worker/claim", `{"functions":["f"],"wait":"300ms"}`).is(200)); got.Tasks == nil || len(got.Tasks) != 0 {
 		t.Errorf("%+v", got)
 	}
-	if err := <-s.left; err != nil {
+	if err := <-s.engine.left; err != nil {
 		t.Errorf("the claim ended with %v", err)
 	}
 }
@@ -300,7 +300,7 @@ func TestClientGoneWhileItWaits(t *testing.T) {
 	if r := <-gone; r.status != 0 {
 		t.Errorf("it got %d", r.status)
 	}
-	if err := <-s.left; err == nil {
+	if err := <-s.engine.left; err == nil {
 		t.Error("the claim went on without a client")
 	}
 	id := s.submit(siteKey, "f").ID
