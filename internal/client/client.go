@@ -141,13 +141,17 @@ func (c *Client) do(ctx context.Context, method, path string, body, out any) err
 }
 
 // Submit stores a task.
-func (c *Client) Submit(ctx context.Context, s taskapi.Submission) (t taskapi.Task, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/tasks", s, &t)
+func (c *Client) Submit(ctx context.Context, s taskapi.Submission) (taskapi.Task, error) {
+	var t taskapi.Task
+	err := c.do(ctx, http.MethodPost, "/v1/tasks", s, &t)
+	return t, err
 }
 
 // Task finds a task.
-func (c *Client) Task(ctx context.Context, id string) (t taskapi.Task, err error) {
-	return t, c.do(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), nil, &t)
+func (c *Client) Task(ctx context.Context, id string) (taskapi.Task, error) {
+	var t taskapi.Task
+	err := c.do(ctx, http.MethodGet, "/v1/tasks/"+url.PathEscape(id), nil, &t)
+	return t, err
 }
 
 // pageSize is how many tasks are asked for at once.
@@ -195,8 +199,10 @@ const (
 )
 
 // Alter cancels or retries one task.
-func (c *Client) Alter(ctx context.Context, action Action, id string) (t taskapi.Task, err error) {
-	return t, c.do(ctx, http.MethodPost, "/v1/tasks/"+url.PathEscape(id)+"/"+string(action), nil, &t)
+func (c *Client) Alter(ctx context.Context, action Action, id string) (taskapi.Task, error) {
+	var t taskapi.Task
+	err := c.do(ctx, http.MethodPost, "/v1/tasks/"+url.PathEscape(id)+"/"+string(action), nil, &t)
+	return t, err
 }
 
 // AlterAll cancels or retries the tasks that a filter selects, and tells how
