@@ -194,7 +194,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 
 func (a *App) drain(server *http.Server) error {
 	a.log.Info("stopping: finishing the requests under way", "at_most", drainTime)
-	a.api.SetReady(false)
+	a.api.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	err := server.Shutdown(ctx)
