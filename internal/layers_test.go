@@ -20,7 +20,7 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "plan", "dialect/native"},
-	3: {"ingest", "render", "purge", "work"},
+	3: {"ingest", "render", "purge", "publish", "work"},
 	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker"},
 	5: {"httpapi", "httpapi/taskapi", "client"},
 	6: {"config", "telemetry", "app", "cli"},
