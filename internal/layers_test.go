@@ -21,7 +21,7 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "plan", "dialect/native"},
 	3: {"ingest", "render", "purge"},
-	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker"},
+	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli"},
 	5: {"httpapi"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -52,7 +52,7 @@ var keep = map[string][]string{
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/alecthomas/kong":    {"cli"},
 	"net/http":                      {"httpapi", "telemetry", "app", "fastlane"},
-	"os/exec":                       {"codec"},
+	"os/exec":                       {"codec", "guetzli"},
 }
 
 func TestLayers(t *testing.T) {
