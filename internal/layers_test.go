@@ -20,8 +20,8 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "plan", "dialect/native"},
-	3: {"ingest", "render", "purge", "work"},
-	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker"},
+	3: {"ingest", "render", "purge", "publish", "work"},
+	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli"},
 	5: {"httpapi", "httpapi/taskapi", "client"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -55,7 +55,7 @@ var keep = map[string][]string{
 	"github.com/robfig/cron":        {"work"},
 	"github.com/alecthomas/kong":    {"cli"},
 	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane"},
-	"os/exec":                       {"codec"},
+	"os/exec":                       {"codec", "guetzli"},
 }
 
 func TestLayers(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/blob"
+	"safelight/internal/cache"
 	"safelight/internal/codec"
 	"safelight/internal/config"
 	"safelight/internal/diskblob"
@@ -117,7 +118,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	}
 	mint := asset.NewMint(secret)
 	work := worker{a.codec}
-	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
+	a.purge = purge.New(purge.Deps{Catalog: a.db, Janitor: a.db, Caches: []cache.Cache{memory, a.disk}, Log: a.log})
 	metrics := telemetry.New(version)
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)

@@ -18,6 +18,7 @@ import (
 	"safelight/internal/codec"
 	"safelight/internal/codec/worker"
 	"safelight/internal/config"
+	"safelight/internal/guetzli"
 	"safelight/internal/telemetry"
 )
 
@@ -56,6 +57,9 @@ func (s settings) load() (config.Config, error) {
 func Main(args []string) int {
 	if len(args) == 1 && args[0] == "codec" {
 		return worker.Main() // nothing of the command line is needed there
+	}
+	if len(args) > 0 && args[0] == guetzli.LaunchArgument {
+		return guetzli.Launch(args[1:])
 	}
 	var c commands
 	parser, err := kong.New(&c, kong.Name("safelight"),

@@ -128,5 +128,6 @@ const (
 	selectReleased = `SELECT digest FROM blobs WHERE released_at < ? ORDER BY released_at LIMIT ?`
 	selectBlob     = `SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?)`
 	selectUse      = `SELECT EXISTS (SELECT 1 FROM images WHERE digest = ?)`
+	countImages    = `SELECT count(*) FROM images WHERE owner = ?`
 	selectPing     = `SELECT count(*) FROM (SELECT 1 FROM secrets LIMIT 1)`
 )

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"time"
 
+	"safelight/internal/asset"
 	"safelight/internal/task"
 )
 
@@ -189,4 +190,9 @@ func (q *Tasks) Announced(ctx context.Context) (map[string]time.Time, error) {
 		asked[function] = fromMillis(at)
 	}
 	return asked, classify(rows.Err(), "listing functions")
+}
+
+// UnknownOutputs implements task.Outputs.
+func (q *Tasks) UnknownOutputs(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error) {
+	return q.db.unknown(ctx, selectOutput, digests)
 }

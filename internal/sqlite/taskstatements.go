@@ -44,6 +44,7 @@ const (
 	selectReady     = `SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 1 AND function = ?)`
 	selectDue       = `SELECT min(run_at) FROM tasks WHERE state = 0`
 	selectLease     = `SELECT min(until) FROM tasks WHERE state = 2`
+	selectOutput    = `SELECT EXISTS (SELECT 1 FROM tasks WHERE output = ? AND output <> x'')`
 	selectAnnounced = `SELECT function, asked FROM task_functions`
 	selectCounts    = `SELECT function, state, count(*), min(run_at) FROM tasks WHERE state IN (0, 1, 2, 4) GROUP BY function, state`
 )

@@ -60,6 +60,12 @@ type Keeper interface {
 	Announced(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Outputs tells which uploaded outputs are in use.
+type Outputs interface {
+	// UnknownOutputs picks those digests that no task's output has.
+	UnknownOutputs(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error)
+}
+
 // Claim asks for tasks.
 type Claim struct {
 	Functions []string      // 1 to MaxFunctions
