@@ -92,7 +92,7 @@ func againRunning(t *testing.T, b *bed) {
 		b.add(t, n)
 		k := b.take(t, fragile)
 		n = full(fragile)
-		n.Name, n.RunAt = name, b.Now().Add(24*time.Hour)
+		n.Name, n.RunAt, n.Lock.Limit = name, b.Now().Add(24*time.Hour), 100
 		b.pass(time.Second)
 		expected := k
 		expected.Again, expected.Updated = &n, b.Now()
