@@ -127,6 +127,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg task.Config) Queue) {
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newBed(t, open)) })
 	}
+	t.Run("against a model", func(t *testing.T) { model(t, newBed(t, open)) })
 }
 
 const owner = "main"
