@@ -41,6 +41,7 @@ type Service struct {
 	log          *slog.Logger
 	turns        turns
 	recalls      flights
+	settle       time.Duration // a state that is older is not taken for work under way
 }
 
 type destination struct {
@@ -52,7 +53,7 @@ type destination struct {
 // New makes a service over its parts. stores has one for each destination of
 // the configuration; disk keeps what was recalled.
 func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, disk cache.Cache, log *slog.Logger) (*Service, error) {
-	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log}
+	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log, settle: time.Hour}
 	s.turns.init()
 	for name, d := range config.Destinations {
 		t, err := d.template()
