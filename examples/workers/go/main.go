@@ -77,7 +77,9 @@ func once(ctx context.Context, timeout time.Duration, method, url string, conten
 	if key := os.Getenv("SAFELIGHT_KEY"); key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}
-	req.Header.Set("Content-Type", map[bool]string{true: "image/jpeg", false: "application/json"}[raw])
+	if content != nil {
+		req.Header.Set("Content-Type", map[bool]string{true: "image/jpeg", false: "application/json"}[raw])
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
