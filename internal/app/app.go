@@ -18,6 +18,7 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/blob"
+	"safelight/internal/cache"
 	"safelight/internal/codec"
 	"safelight/internal/config"
 	"safelight/internal/diskblob"
@@ -117,9 +118,9 @@ func (a *App) serve(ctx context.Context, version string) error {
 	}
 	mint := asset.NewMint(secret)
 	work := worker{a.codec}
-	a.purge = purge.New(a.db, a.db, a.log, memory, a.disk)
+	a.purge = purge.New(purge.Deps{Catalog: a.db, Janitor: a.db, Caches: []cache.Cache{memory, a.disk}, Log: a.log})
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.home, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, work, a.log)
 	a.observe(metrics, memory, renderer)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: ingest.New(a.config.Ingest, a.home, a.db, work, mint), Render: renderer, Purge: a.purge,
@@ -193,7 +194,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 
 func (a *App) drain(server *http.Server) error {
 	a.log.Info("stopping: finishing the requests under way", "at_most", drainTime)
-	a.api.SetReady(false)
+	a.api.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	err := server.Shutdown(ctx)
@@ -221,7 +222,7 @@ func (a *App) sweepForever(ctx context.Context) {
 		case err != nil:
 			a.log.Warn("the sweep did not finish; the next one goes on", "error", err)
 		case done != (purge.Swept{}):
-			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "replays", done.Replays)
+			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "renditions", done.Renditions, "replays", done.Replays)
 		}
 		timer.Reset(a.config.Sweep.Every)
 	}

@@ -27,6 +27,17 @@ func (id ID) String() string { return crockford.EncodeToString(id[:]) }
 // MarshalText writes the URL form.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote. Text from outside goes through
+// Mint.Parse instead, which checks the MAC.
+func (id *ID) UnmarshalText(text []byte) error {
+	var read ID
+	if n, err := crockford.Decode(read[:], text); len(text) != 26 || err != nil || n != len(read) {
+		return fault.New(fault.Internal, "%.40q is no id", text)
+	}
+	*id = read
+	return nil
+}
+
 // Time is when the id was made, to the millisecond.
 func (id ID) Time() time.Time {
 	var ms int64

@@ -1,6 +1,6 @@
-// Package blob is the port for stored bytes: sources and, later, published
-// objects. Names are relative slash-separated paths that the caller derives
-// from digests, never from what a client said.
+// Package blob is the port for stored bytes: sources, renditions and published
+// objects. Names are relative slash-separated paths. In the home store the
+// caller derives them from digests, never from what a client said.
 package blob
 
 import (
@@ -79,6 +79,23 @@ type Roomer interface {
 }
 
 // SourceName is where a source lies: sources/ab/cd/<sha256 in hexadecimal>.
-func SourceName(hexDigest string) string {
-	return "sources/" + hexDigest[:2] + "/" + hexDigest[2:4] + "/" + hexDigest
+func SourceName(hexDigest string) string { return SourcePrefix + fan(hexDigest) }
+
+// RenditionName is where a preset's rendition lies:
+// renditions/ab/cd/<sha256 in hexadecimal>.
+func RenditionName(hexDigest string) string { return RenditionPrefix + fan(hexDigest) }
+
+// OutputName is where lies what a worker has uploaded for a task:
+// outputs/ab/cd/<sha256>.
+func OutputName(hexDigest string) string { return OutputPrefix + fan(hexDigest) }
+
+// What the names of sources and of renditions begin with in the home store.
+const (
+	SourcePrefix    = "sources/"
+	RenditionPrefix = "renditions/"
+	OutputPrefix    = "outputs/"
+)
+
+func fan(hexDigest string) string {
+	return hexDigest[:2] + "/" + hexDigest[2:4] + "/" + hexDigest
 }

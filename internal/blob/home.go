@@ -19,6 +19,11 @@ import (
 // refer to. It is safe for concurrent use, within one process.
 type Home struct {
 	Store
+	// Recall, if not nil, brings bytes back whose copy here was removed since
+	// they lie elsewhere. It gives out nothing but what the name promises, and
+	// fault.NotFound for what lies nowhere. Set it before the first use.
+	Recall func(ctx context.Context, name string) (Reader, error)
+
 	seed  maphash.Seed
 	locks [256]sync.RWMutex // striped over names; held for reading by uploads, for writing by the sweep
 
@@ -37,9 +42,13 @@ func NewHome(store Store) *Home {
 
 // Open reads a blob. The first time in the life of the process all of it is
 // read and held against its name; bytes that differ are fault.Internal, with
-// the name in the cause.
+// the name in the cause. What is not here is recalled; Stat only tells what is
+// here.
 func (s *Home) Open(ctx context.Context, name string) (Reader, error) {
 	r, err := s.Store.Open(ctx, name)
+	if err != nil && s.Recall != nil && fault.Of(err) == fault.NotFound {
+		return s.Recall(ctx, name)
+	}
 	if err != nil || s.known(name) {
 		return r, err
 	}
@@ -92,8 +101,8 @@ func (s *Home) Keep(name string) (release func()) {
 	return l.RUnlock
 }
 
-// Remove deletes a blob if unused still says so while no upload of that name
-// is under way, unless it was committed at or after a time.
+// Remove deletes a blob if unused (or not needed here any more) still holds
+// while no upload of that name is under way, unless it was committed at or after a time.
 func (s *Home) Remove(ctx context.Context, name string, unless time.Time, unused func() (bool, error)) (bool, error) {
 	l := s.lock(name)
 	l.Lock()

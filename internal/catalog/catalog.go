@@ -1,6 +1,6 @@
 // Package catalog is the port for what is known about images: rows, keys,
-// tags, and which sources are in use. Tasks will be committed through it
-// together with the images they belong to.
+// tags, and which sources are in use. Tasks are committed through it together
+// with the images they belong to.
 package catalog
 
 import (
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"safelight/internal/asset"
+	"safelight/internal/task"
 )
 
 // Catalog keeps images and keys. Implementations are safe for concurrent use.
@@ -44,6 +45,7 @@ type Change struct {
 type Delete struct {
 	Owner string
 	ID    asset.ID
+	Tasks []task.New // submitted with it, about this image
 }
 
 // NewImage is an image to store under the first of Keys that is free.
@@ -55,6 +57,10 @@ type NewImage struct {
 	Rule KeyRule
 	// Replay makes a repeated request safe; the zero value is none.
 	Replay Replay
+	// Tasks are submitted with the image, unless it is a replay; Farewell are
+	// submitted about the image that loses the key, if one does. Owner and
+	// Image of both are filled in.
+	Tasks, Farewell []task.New
 }
 
 // KeyRule says what to do with a key that exists.
@@ -80,6 +86,7 @@ type Result struct {
 	Image    asset.Image // as stored, with its Key
 	Replaced asset.Image // the image that lost the key; zero ID where none did
 	Replayed bool        // stored by an earlier request: Image is that one
+	Tasks    []task.Task // as stored, in the order of NewImage.Tasks
 }
 
 // Query selects images of an owner.
@@ -109,6 +116,14 @@ type Janitor interface {
 	Unknown(ctx context.Context, sources []asset.Digest) ([]asset.Digest, error)
 	// Used tells whether any image of any owner has this source.
 	Used(ctx context.Context, source asset.Digest) (bool, error)
+	// UnknownRenditions picks those digests that no kept rendition has.
+	UnknownRenditions(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error)
 	// DropReplays forgets idempotency tokens older than a time.
 	DropReplays(ctx context.Context, before time.Time) (int, error)
+}
+
+// Census counts.
+type Census interface {
+	// CountImages is how many images an owner has.
+	CountImages(ctx context.Context, owner string) (int, error)
 }

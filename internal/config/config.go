@@ -125,7 +125,10 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 }
 
 // notSettings are variables of that prefix which mean something else.
-var notSettings = map[string]bool{"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true, "SAFELIGHT_CRASH_CYCLES": true}
+var notSettings = map[string]bool{
+	"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true, "SAFELIGHT_CRASH_CYCLES": true,
+	"SAFELIGHT_SERVER": true, "SAFELIGHT_KEY": true,
+}
 
 // leaves lists the dotted names of all settings.
 func leaves(t reflect.Type, at string) []string {

@@ -90,6 +90,9 @@ func (s *Server) getImage(ctx context.Context, in *imageID) (*imageAnswer, error
 		s.log.Warn("renditions can't be listed", "image", id, "error", err)
 	}
 	for _, r := range kept {
+		if r.Options == "" { // a source that was recalled
+			continue
+		}
 		out.Renditions = append(out.Renditions, RenditionInfo{
 			Options: r.Options, Format: r.Format.String(), Width: r.Width, Height: r.Height, Pages: r.Pages, Bytes: r.Bytes,
 			SHA256: r.Digest.String(), Created: r.Created,

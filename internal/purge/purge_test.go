@@ -61,11 +61,16 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.Service = New(f.db, f.db, slog.New(slog.NewTextHandler(t.Output(), nil)), f.caches[0], f.caches[1])
+	f.Service = New(Deps{Catalog: f.db, Janitor: f.db, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Caches: []cache.Cache{f.caches[0], f.caches[1]}})
 	return f
 }
 
 func (f *fixture) write(t *testing.T, data string) asset.Digest {
+	t.Helper()
+	return f.writeAs(t, blob.SourceName, data)
+}
+
+func (f *fixture) writeAs(t *testing.T, named func(string) string, data string) asset.Digest {
 	t.Helper()
 	w, err := f.store.Create(t.Context())
 	if err != nil {
@@ -76,7 +81,7 @@ func (f *fixture) write(t *testing.T, data string) asset.Digest {
 	if _, err := io.WriteString(w, data); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Commit(t.Context(), blob.SourceName(digest.String())); err != nil {
+	if err := w.Commit(t.Context(), named(digest.String())); err != nil {
 		t.Fatal(err)
 	}
 	return digest
@@ -176,7 +181,7 @@ func TestGone(t *testing.T) {
 	if len(f.caches[0].purged) != 1 || len(f.caches[1].purged) != 1 {
 		t.Errorf("purged %v and %v", f.caches[0].purged, f.caches[1].purged)
 	}
-	f.janitor = unsure{f.db}
+	f.Janitor = unsure{f.db}
 	before := f.Epochs().Of("main", img.ID.String()).Load()
 	f.Gone(t.Context(), img)
 	if len(f.caches[0].purged) != 1 {
@@ -245,11 +250,45 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+func TestSweepOfRenditions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	img := f.add(t, "main", "a.jpg", "a")
+	kept, orphan := f.writeAs(t, blob.RenditionName, "kept"), f.writeAs(t, blob.RenditionName, "replaced")
+	f.writeAs(t, blob.RenditionName, "a") // the same bytes as a source: its row does not count here
+	r := catalog.Rendition{Image: img.ID, Preset: "thumb", Rendition: asset.Rendition{Source: img.Source.Digest, Digest: kept, Format: format.JPEG}}
+	if err := f.db.PutRendition(t.Context(), "main", r); err != nil {
+		t.Fatal(err)
+	}
+	late := SweepConfig{Grace: -time.Hour, TempAge: time.Hour, ReplayKept: time.Hour}
+	if done, err := f.Sweep(t.Context(), blob.NewHome(f.store), SweepConfig{Grace: time.Hour, TempAge: time.Hour, ReplayKept: time.Hour}); err != nil || done != (Swept{}) {
+		t.Fatalf("within the grace time: %+v, %v", done, err)
+	}
+	if done, err := f.Sweep(t.Context(), blob.NewHome(f.store), late); err != nil || done != (Swept{Renditions: 2}) {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if _, err := f.store.Stat(t.Context(), blob.RenditionName(kept.String())); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.store.Stat(t.Context(), blob.RenditionName(orphan.String())); fault.Of(err) != fault.NotFound {
+		t.Errorf("a replaced rendition: %v", err)
+	}
+	if !f.stored(t, img.Source.Digest) {
+		t.Error("a source was swept as a rendition")
+	}
+	if err := f.Delete(t.Context(), "main", img.ID); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := f.Sweep(t.Context(), blob.NewHome(f.store), late); err != nil || done != (Swept{Released: 1, Renditions: 1}) {
+		t.Fatalf("after the delete: %+v, %v", done, err)
+	}
+}
+
 func TestSweepInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	janitor := &fakeJanitor{}
-	f.janitor = janitor
+	f.Janitor = janitor
 	for i := range sweepBatch + 7 {
 		janitor.released = append(janitor.released, asset.Digest{byte(i), byte(i >> 8), 1})
 	}
@@ -292,12 +331,16 @@ func (j *fakeJanitor) Unknown(_ context.Context, sources []asset.Digest) ([]asse
 	return sources, j.err
 }
 
+func (j *fakeJanitor) UnknownRenditions(_ context.Context, digests []asset.Digest) ([]asset.Digest, error) {
+	return digests, j.err
+}
+
 func (j *fakeJanitor) DropReplays(context.Context, time.Time) (int, error) { return 3, j.err }
 
 func TestSweepFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.janitor = &fakeJanitor{err: fault.New(fault.Unavailable, "locked")}
+	f.Janitor = &fakeJanitor{err: fault.New(fault.Unavailable, "locked")}
 	if _, err := f.Sweep(t.Context(), blob.NewHome(f.store), DefaultSweepConfig()); fault.Of(err) != fault.Unavailable {
 		t.Errorf("%v", err)
 	}

@@ -23,13 +23,24 @@ func DefaultSweepConfig() SweepConfig {
 }
 
 // Swept counts what a sweep removed.
-type Swept struct{ Temp, Released, Orphans, Replays int }
+type Swept struct {
+	Temp       int `json:"temporary"`
+	Released   int `json:"released"`
+	Orphans    int `json:"orphans"`
+	Renditions int `json:"renditions"`
+	Outputs    int `json:"outputs"`
+	Replays    int `json:"replays"`
+}
+
+// Any tells whether a sweep has removed anything.
+func (s Swept) Any() bool { return s != Swept{} }
 
 const sweepBatch = 500
 
 // Sweep removes abandoned temporary files, sources that no image has used for
 // the grace time, files without a row (an upload that died between its two
-// commits), and old idempotency tokens. It may run while uploads do.
+// commits, a rendition that a smaller one has replaced), and old idempotency
+// tokens. It may run while uploads do.
 func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (Swept, error) {
 	var done Swept
 	var err error
@@ -42,10 +53,18 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	if done.Released, err = s.released(ctx, store, before); err != nil {
 		return done, err
 	}
-	if done.Orphans, err = s.orphans(ctx, store, before); err != nil {
+	if done.Orphans, err = orphans(ctx, store, kind{blob.SourcePrefix, blob.SourceName, s.Janitor.Unknown}, before); err != nil {
 		return done, err
 	}
-	done.Replays, err = s.janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
+	if done.Renditions, err = orphans(ctx, store, kind{blob.RenditionPrefix, blob.RenditionName, s.Janitor.UnknownRenditions}, before); err != nil {
+		return done, err
+	}
+	if s.Deps.Outputs != nil {
+		if done.Outputs, err = orphans(ctx, store, kind{blob.OutputPrefix, blob.OutputName, s.Deps.Outputs.UnknownOutputs}, before); err != nil {
+			return done, err
+		}
+	}
+	done.Replays, err = s.Janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
 	return done, err
 }
 
@@ -54,13 +73,13 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 func (s *Service) released(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
 	removed := 0
 	for {
-		digests, err := s.janitor.Released(ctx, before, sweepBatch)
+		digests, err := s.Janitor.Released(ctx, before, sweepBatch)
 		if err != nil || len(digests) == 0 {
 			return removed, err
 		}
 		for _, d := range digests {
 			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
-				return s.janitor.Forget(ctx, d, before)
+				return s.Janitor.Forget(ctx, d, before)
 			})
 			if err != nil {
 				return removed, err
@@ -75,19 +94,27 @@ func (s *Service) released(ctx context.Context, store *blob.Home, before time.Ti
 	}
 }
 
+// kind is a kind of blob: what its names begin with, its name by a digest in
+// hexadecimal, and which digests have no row.
+type kind struct {
+	prefix  string
+	name    func(string) string
+	unknown func(context.Context, []asset.Digest) ([]asset.Digest, error)
+}
+
 // orphans removes files without a row that are older than the grace time.
-func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
+func orphans(ctx context.Context, store *blob.Home, k kind, before time.Time) (int, error) {
 	removed := 0
 	var batch []asset.Digest
 	flush := func() error {
-		unknown, err := s.janitor.Unknown(ctx, batch)
+		unknown, err := k.unknown(ctx, batch)
 		if err != nil {
 			return err
 		}
 		batch = batch[:0]
 		for _, d := range unknown {
-			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
-				still, err := s.janitor.Unknown(ctx, []asset.Digest{d}) // an upload may have come between
+			gone, err := store.Remove(ctx, k.name(d.String()), before, func() (bool, error) {
+				still, err := k.unknown(ctx, []asset.Digest{d}) // an upload may have come between
 				return len(still) == 1, err
 			})
 			if err != nil {
@@ -99,12 +126,12 @@ func (s *Service) orphans(ctx context.Context, store *blob.Home, before time.Tim
 		}
 		return nil
 	}
-	err := store.List(ctx, "sources/", func(info blob.Info) error {
+	err := store.List(ctx, k.prefix, func(info blob.Info) error {
 		if !info.Modified.Before(before) {
 			return nil
 		}
 		d, err := asset.ParseDigest(path.Base(info.Name))
-		if err != nil {
+		if err != nil || k.name(d.String()) != info.Name {
 			return nil // not a name of ours
 		}
 		if batch = append(batch, d); len(batch) == sweepBatch {

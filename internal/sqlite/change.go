@@ -9,6 +9,7 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
+	"safelight/internal/task"
 )
 
 // Commit implements catalog.Catalog.
@@ -16,9 +17,17 @@ func (db *DB) Commit(ctx context.Context, change catalog.Change) ([]catalog.Resu
 	if len(change.Deletes)+len(change.Images) == 0 {
 		return nil, nil
 	}
-	operations := make([]operation, 0, len(change.Deletes)+len(change.Images))
+	var done effects
+	operations := make([]operation, 0, 1+len(change.Deletes)+len(change.Images))
+	operations = append(operations, func(*tx) error { done = effects{}; return nil })
 	for _, d := range change.Deletes {
-		operations = append(operations, func(t *tx) error { return t.deleteImage(d.Owner, d.ID) })
+		operations = append(operations, func(t *tx) error {
+			if err := t.deleteImage(d.Owner, d.ID); err != nil {
+				return err
+			}
+			_, err := db.submitAbout(t, asset.Image{ID: d.ID, Owner: d.Owner}, d.Tasks, &done)
+			return err
+		})
 	}
 	results := make([]catalog.Result, len(change.Images))
 	for i := range change.Images {
@@ -31,14 +40,48 @@ func (db *DB) Commit(ctx context.Context, change catalog.Change) ([]catalog.Resu
 			return nil, err
 		}
 		operations = append(operations, func(t *tx) (err error) {
-			results[i], err = t.storeImage(n, row)
+			if results[i], err = t.storeImage(n, row); err != nil || results[i].Replayed {
+				return err
+			}
+			if lost := results[i].Replaced; lost.ID != (asset.ID{}) {
+				if _, err = db.submitAbout(t, lost, n.Farewell, &done); err != nil {
+					return err
+				}
+			}
+			results[i].Tasks, err = db.submitAbout(t, n.Image, n.Tasks, &done)
 			return err
 		})
 	}
 	if err := db.writer.do(ctx, operations...); err != nil {
 		return nil, err
 	}
+	if db.tasks != nil {
+		done.send(db.tasks.cfg.Signals)
+	}
 	return results, nil
+}
+
+// submitAbout submits tasks about an image in the image's own transaction.
+func (db *DB) submitAbout(t *tx, img asset.Image, tasks []task.New, done *effects) ([]task.Task, error) {
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	if db.tasks == nil {
+		return nil, fault.New(fault.Internal, "tasks were to be stored, but no queue is open")
+	}
+	now, _ := db.tasks.clock()
+	stored := make([]task.Task, len(tasks))
+	for i, n := range tasks {
+		n.Owner, n.Image = img.Owner, img.ID
+		if err := n.Check(now); err != nil {
+			return nil, err
+		}
+		var err error
+		if stored[i], err = db.tasks.submit(t, n, now, done); err != nil {
+			return nil, err
+		}
+	}
+	return stored, nil
 }
 
 // storeImage stores a new image, or finds the one that an earlier request with
@@ -166,9 +209,13 @@ func (t *tx) deleteImage(owner string, id asset.ID) error {
 	return t.drop(img)
 }
 
-// drop removes an image's rows and releases its source if nobody else has it.
+// drop removes an image's rows, withdraws its publications, and releases its
+// source if nobody else has it.
 func (t *tx) drop(img asset.Image) error {
 	if _, err := t.exec(sqlDeleteImage, img.ID[:], img.Owner); err != nil {
+		return err
+	}
+	if _, err := t.exec(sqlWithdrawAll, time.Now().UnixMilli(), img.ID[:]); err != nil {
 		return err
 	}
 	_, err := t.exec(sqlReleaseBlob, time.Now().UnixMilli(), img.Source.Digest[:])

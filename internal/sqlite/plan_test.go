@@ -12,7 +12,7 @@ func TestNoStatementScans(t *testing.T) {
 	db := open(t, t.TempDir())
 	for text, plan := range db.Plans(t) {
 		for _, step := range plan {
-			if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "CONSTANT ROW") && !strings.HasPrefix(text, sqlite.PingText) {
+			if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "CONSTANT ROW") && !strings.HasPrefix(text, sqlite.PingText) && !strings.Contains(text, "FROM task_functions") {
 				t.Errorf("%s\n  %s", text, strings.Join(plan, "\n  "))
 				break
 			}

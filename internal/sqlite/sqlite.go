@@ -1,4 +1,4 @@
-// Package sqlite is the catalog (and, later, the task list) in one SQLite file:
+// Package sqlite is the catalog and the queue of tasks in one SQLite file:
 // what an installation without a database server uses.
 //
 // All changes go through one goroutine, which carries out whatever is waiting
@@ -62,11 +62,17 @@ type DB struct {
 	reading *sql.DB
 	writer  *writer
 	reads   map[string]*sql.Stmt // by SQL text; never changes after Open
+	tasks   *Tasks               // nil until Tasks is called
 }
 
 var (
 	_ catalog.Catalog = (*DB)(nil)
 	_ catalog.Janitor = (*DB)(nil)
+
+	_ catalog.Renditions     = (*DB)(nil)
+	_ catalog.Publications   = (*DB)(nil)
+	_ catalog.Expiry         = (*DB)(nil)
+	_ catalog.Reconciliation = (*DB)(nil)
 )
 
 // Open opens the database, making it or bringing its schema up to date where
@@ -120,10 +126,11 @@ func (db *DB) start(ctx context.Context) error {
 	if err := migrate(ctx, db.writing); err != nil {
 		return err
 	}
-	for _, text := range []string{
+	for _, text := range append([]string{
 		selectImage, selectByKey, selectSecret, listAll, listTag, listPrefix, listPrefixTag,
-		selectReleased, selectBlob, selectUse, selectPing,
-	} {
+		selectReleased, selectBlob, selectUse, countImages, selectPing,
+		selectTask, selectReady, selectDue, selectLease, selectOutput, selectAnnounced, selectCounts,
+	}, publishReads...) {
 		stmt, err := db.reading.PrepareContext(ctx, text)
 		if err != nil {
 			return classify(err, "preparing the database's statements")

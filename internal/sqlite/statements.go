@@ -30,6 +30,31 @@ const (
 	sqlPutSecret
 	sqlFindSecret
 	sqlForgetBlob
+	sqlInsertTask
+	sqlReplaceTask
+	sqlMoveTask
+	sqlLoadTask
+	sqlLiveTask
+	sqlNextLane
+	sqlReadyTasks
+	sqlRunningOf
+	sqlRunningLock
+	sqlMakeDue
+	sqlExpired
+	sqlHeldBy
+	sqlClamp
+	sqlPrune
+	sqlAnnounce
+	sqlPutRendition
+	sqlHasImage
+	sqlLoadPublication
+	sqlNameTaken
+	sqlInsertPublication
+	sqlMovePublication
+	sqlWithdrawOne
+	sqlWithdrawAll
+	sqlForgetPublication
+	sqlPublicationsOf
 	writeStatements // how many there are
 )
 
@@ -67,6 +92,17 @@ var writeSQL = [writeStatements]string{
 
 	sqlPutSecret:  `INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING`,
 	sqlFindSecret: selectSecret,
+
+	sqlInsertTask: textInsertTask, sqlReplaceTask: textReplaceTask, sqlMoveTask: textMoveTask,
+	sqlLoadTask: textLoadTask, sqlLiveTask: textLiveTask,
+	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
+	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
+	sqlPrune: textPrune, sqlAnnounce: textAnnounce,
+
+	sqlPutRendition: textPutRendition, sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
+	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,
+	sqlWithdrawOne: textWithdrawOne, sqlWithdrawAll: textWithdrawAll, sqlForgetPublication: textForgetPublication,
+	sqlPublicationsOf: textPublicationsOf,
 }
 
 // Statements of the readers.
@@ -92,5 +128,6 @@ const (
 	selectReleased = `SELECT digest FROM blobs WHERE released_at < ? ORDER BY released_at LIMIT ?`
 	selectBlob     = `SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ?)`
 	selectUse      = `SELECT EXISTS (SELECT 1 FROM images WHERE digest = ?)`
+	countImages    = `SELECT count(*) FROM images WHERE owner = ?`
 	selectPing     = `SELECT count(*) FROM (SELECT 1 FROM secrets LIMIT 1)`
 )

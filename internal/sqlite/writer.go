@@ -258,6 +258,11 @@ func (t *tx) row(statement int, args ...any) *sql.Row {
 	return t.stmts[statement].QueryRowContext(context.Background(), args...)
 }
 
+// rows runs a statement that gives any number of rows.
+func (t *tx) rows(statement int, args ...any) (*sql.Rows, error) {
+	return t.stmts[statement].QueryContext(context.Background(), args...)
+}
+
 func (t *tx) close() {
 	for _, s := range t.stmts {
 		_ = s.Close()

@@ -3,9 +3,11 @@ package task
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"safelight/internal/asset"
+	"safelight/internal/fault"
 )
 
 // Queue keeps tasks. Implementations are safe for concurrent use. What a call
@@ -58,6 +60,12 @@ type Keeper interface {
 	Announced(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Outputs tells which uploaded outputs are in use.
+type Outputs interface {
+	// UnknownOutputs picks those digests that no task's output has.
+	UnknownOutputs(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error)
+}
+
 // Claim asks for tasks.
 type Claim struct {
 	Functions []string      // 1 to MaxFunctions
@@ -65,6 +73,25 @@ type Claim struct {
 	Worker    string        // who asks, for people; a node's own begin with NodePrefix
 	Max       int           // 1 to MaxBatch
 	Lease     time.Duration // how long until a heartbeat is due
+}
+
+// Check refuses a claim that can't be answered.
+func (c Claim) Check() error {
+	if len(c.Functions) == 0 || len(c.Functions) > MaxFunctions {
+		return fault.New(fault.Invalid, "functions: expected 1 to %d names but received %d", MaxFunctions, len(c.Functions))
+	}
+	for _, f := range c.Functions {
+		if err := CheckFunction(f); err != nil {
+			return err
+		}
+	}
+	if c.Max < 1 || c.Max > MaxBatch {
+		return fault.New(fault.Invalid, "max: %d is not from 1 to %d", c.Max, MaxBatch)
+	}
+	if c.Lease < MinLease || c.Lease > MaxLease {
+		return fault.New(fault.Invalid, "lease: %s is not from %s to %s", c.Lease, MinLease, MaxLease)
+	}
+	return checkText("worker", c.Worker, MaxNameBytes)
 }
 
 // ReportKind is what a worker has to say.
@@ -77,6 +104,11 @@ const (
 	Failed                      // with Error; tried again unless Final or out of attempts
 	Later                       // give it back for Delay, without counting the attempt
 )
+
+// String is the outcome's name.
+func (k ReportKind) String() string {
+	return [...]string{"beat", "done", "failed", "later"}[min(k, Later)]
+}
 
 // Report is what a worker says of a task it holds.
 type Report struct {
@@ -99,11 +131,37 @@ type Report struct {
 	Next []New
 }
 
+// Check refuses a report that can't be carried out, and cuts texts to their
+// limits.
+func (r *Report) Check() error {
+	r.Error, r.Message = Cut(r.Error, MaxErrorBytes), Cut(r.Message, MaxMessageBytes)
+	if len(r.Result) > 0 {
+		if err := CheckJSON("result", r.Result, MaxResultBytes); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.Kind > Later:
+		return fault.New(fault.Invalid, "outcome: there is none of this kind")
+	case r.Extend != 0 && (r.Extend < MinLease || r.Extend > MaxLease):
+		return fault.New(fault.Invalid, "extend: %s is not from %s to %s", r.Extend, MinLease, MaxLease)
+	case r.Progress != nil && (*r.Progress < 0 || *r.Progress > 100):
+		return fault.New(fault.Invalid, "progress: %d is not from 0 to 100", *r.Progress)
+	case r.Delay < 0 || r.Delay > MaxAhead:
+		return fault.New(fault.Invalid, "delay: %s is not from 0s to ten years", r.Delay)
+	}
+	if r.Kind == Failed && r.Error == "" {
+		r.Error = "the worker gave no reason"
+	}
+	return nil
+}
+
 // Reported is what became of a report.
 type Reported struct {
-	State State
-	Until time.Time // end of the lease while it runs
-	Err   error     // ErrLease, fault.NotFound, or what is wrong with the report
+	Function string
+	State    State
+	Until    time.Time // end of the lease while it runs
+	Err      error     // ErrLease, fault.NotFound, or what is wrong with the report
 }
 
 // Query selects tasks of an owner.
@@ -128,6 +186,13 @@ type Filter struct {
 	Function string
 	Name     string
 	Image    asset.ID
+}
+
+// Matches tells whether a task is one that the filter selects.
+func (f Filter) Matches(t *Task) bool {
+	return (f.Owner == "" || f.Owner == t.Owner) && (f.ID == asset.ID{} || f.ID == t.ID) &&
+		(len(f.States) == 0 || slices.Contains(f.States, t.State)) && (f.Function == "" || f.Function == t.Function) &&
+		(f.Name == "" || f.Name == t.Name) && (f.Image == asset.ID{} || f.Image == t.Image)
 }
 
 // Action is what Alter does.

@@ -151,6 +151,8 @@ const (
 	MaxTimeout       = 7 * 24 * time.Hour
 	MaxAhead         = 10 * 366 * 24 * time.Hour
 	MaxLockLimit     = 1_000_000
+	MinLease         = 100 * time.Millisecond
+	MaxLease         = 10 * time.Minute
 	MaxBatch         = 1000 // tasks or reports of one call
 	MaxFunctions     = 100  // of one claim
 )

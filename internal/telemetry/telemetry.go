@@ -55,7 +55,7 @@ type Metrics struct {
 	uploads    *prometheus.CounterVec
 	uploadTime prometheus.Histogram
 	uploaded   prometheus.Counter
-	renditions [render.Joined + 1]prometheus.Counter
+	renditions [render.FromHome + 1]prometheus.Counter
 	series     sync.Map // request → series, so that the fast path hashes no labels
 }
 
@@ -87,7 +87,7 @@ func New(version string) *Metrics {
 		uploaded: prometheus.NewCounter(prometheus.CounterOpts{Name: "image_upload_bytes_total", Help: "Bytes of stored files."}),
 	}
 	renditions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "renditions_total", Help: "Renditions answered, by where they came from."}, []string{"from"})
-	for status, from := range map[render.Status]string{render.FromMemory: "memory", render.FromDisk: "disk", render.Made: "render", render.Joined: "coalesced"} {
+	for status, from := range map[render.Status]string{render.FromMemory: "memory", render.FromDisk: "disk", render.Made: "render", render.Joined: "coalesced", render.FromHome: "home"} {
 		m.renditions[status] = renditions.WithLabelValues(from)
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "safelight_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})

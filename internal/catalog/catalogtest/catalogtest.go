@@ -57,6 +57,19 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 		{"janitor: released and forgotten", released},
 		{"janitor: unknown sources", unknown},
 		{"janitor: replays are dropped", dropReplays},
+		{"renditions: store, replace, read", putRenditions},
+		{"renditions: they go with their image", renditionsGo},
+		{"renditions: by variant", keptVariant},
+		{"renditions: who has some bytes", renditionUses},
+		{"publications: from intent to confirmation", publishing},
+		{"publications: names", publicationNames},
+		{"publications: withdrawn before they are confirmed", withdrawnMeanwhile},
+		{"publications: deleting and replacing withdraws", deletingWithdraws},
+		{"publications: withdrawing a part", withdrawing},
+		{"publications: pages", publicationPages},
+		{"publications: forgotten", forgetting},
+		{"publications: unknown names", unknownNames},
+		{"expiry: images of a source", imagesOf},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

@@ -1,0 +1,35 @@
+package catalog
+
+import (
+	"context"
+
+	"safelight/internal/asset"
+)
+
+// Rendition is a preset's rendition of an image as it is kept for good; caches
+// hold others. Its bytes lie in the home store under blob.RenditionName.
+type Rendition struct {
+	Image  asset.ID
+	Preset string
+	asset.Rendition
+	FirstBytes int64  // of the fast rendition that was made first; Bytes is smaller once it is optimised
+	Encoder    string // what optimised it, such as "guetzli 1.0.1"; "" for the fast one
+	Note       string // JSON: what the optimisation measured; "" is none
+}
+
+// Renditions keeps the renditions of presets. Their bytes must lie in the home
+// store before PutRendition, under blob.Home's Keep until it has returned.
+type Renditions interface {
+	// PutRendition stores or replaces the rendition of an image and preset. An
+	// image that is not there (any more) is fault.NotFound.
+	PutRendition(ctx context.Context, owner string, r Rendition) error
+	// RenditionOf finds one; where there is none it is fault.NotFound.
+	RenditionOf(ctx context.Context, owner string, image asset.ID, preset string) (Rendition, error)
+	// RenditionsOf lists those of an image by the names of their presets.
+	RenditionsOf(ctx context.Context, owner string, image asset.ID) ([]Rendition, error)
+	// KeptVariant finds a kept rendition of a variant, of whichever image: an
+	// optimised one before a fast one, a small one before a large one. A
+	// variant names its source's bytes, so this tells nothing to an owner who
+	// does not have them. None is fault.NotFound.
+	KeptVariant(ctx context.Context, v asset.VariantKey) (Rendition, error)
+}

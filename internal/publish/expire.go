@@ -1,0 +1,186 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+)
+
+// Expired says what became of an image's home copies.
+type Expired struct {
+	Removed []HomeCopy
+	Kept    []HomeCopy // with the reason
+}
+
+// HomeCopy is a source or rendition in the home store.
+type HomeCopy struct {
+	Preset string // "" is the source
+	Digest asset.Digest
+	Bytes  int64
+	Reason string // why it was kept
+}
+
+// use is an object that must be published before the bytes may go from home:
+// an image's source (preset "") or a rendition.
+type use struct {
+	image  asset.ID
+	preset string
+}
+
+// Expire removes the home copies of an image's source and kept renditions that
+// were written before a time. Each goes only if, for every image of any owner
+// that uses these bytes, a destination has them: confirmed, and now read back
+// whole and held against their SHA-256. Copies that are gone already are in
+// neither list.
+func (s *Service) Expire(ctx context.Context, img asset.Image, before time.Time) (Expired, error) {
+	var out Expired
+	renditions, err := s.records.RenditionsOf(ctx, img.Owner, img.ID)
+	if err != nil {
+		return out, err
+	}
+	source := HomeCopy{Digest: img.Source.Digest, Bytes: img.Source.Bytes}
+	err = s.expire(ctx, &out, source, blob.SourceName(source.Digest.String()), before, s.sourceUses)
+	for _, r := range renditions {
+		if err != nil {
+			return out, err
+		}
+		c := HomeCopy{Preset: r.Preset, Digest: r.Digest, Bytes: r.Bytes}
+		err = s.expire(ctx, &out, c, blob.RenditionName(c.Digest.String()), before, s.renditionUses)
+	}
+	return out, err
+}
+
+func (s *Service) sourceUses(ctx context.Context, d asset.Digest) ([]use, error) {
+	images, err := s.records.ImagesOf(ctx, d)
+	uses := make([]use, len(images))
+	for i, img := range images {
+		uses[i] = use{img.ID, ""}
+	}
+	return uses, err
+}
+
+func (s *Service) renditionUses(ctx context.Context, d asset.Digest) ([]use, error) {
+	renditions, err := s.records.RenditionsWith(ctx, d)
+	uses := make([]use, len(renditions))
+	for i, r := range renditions {
+		uses[i] = use{r.Image, r.Preset}
+	}
+	return uses, err
+}
+
+// expire decides on one home copy. The slow part, reading objects back, comes
+// before the lock that holds off uploads of the same bytes; under the lock the
+// catalog must still say what it said.
+func (s *Service) expire(ctx context.Context, out *Expired, c HomeCopy, name string, before time.Time, list func(context.Context, asset.Digest) ([]use, error)) error {
+	info, err := s.home.Stat(ctx, name)
+	if fault.Of(err) == fault.NotFound && err != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	keep := func(reason string) {
+		c.Reason = reason
+		out.Kept = append(out.Kept, c)
+	}
+	if !info.Modified.Before(before) {
+		keep("not old enough")
+		return nil
+	}
+	sound, reason, err := s.prove(ctx, c.Digest, list)
+	if err != nil {
+		return err
+	}
+	if reason != "" {
+		keep(reason)
+		return nil
+	}
+	gone, err := s.home.Remove(ctx, name, before, func() (bool, error) {
+		return s.unchanged(ctx, c.Digest, list, sound)
+	})
+	switch {
+	case err != nil:
+		return err
+	case !gone:
+		keep("changed meanwhile")
+	default:
+		out.Removed = append(out.Removed, c)
+	}
+	return nil
+}
+
+// prove reads back an object for every use of some bytes. It gives the
+// publications that were seen to be sound, or the reason why there is none for
+// some use.
+func (s *Service) prove(ctx context.Context, digest asset.Digest, list func(context.Context, asset.Digest) ([]use, error)) (sound map[use]catalog.Publication, reason string, err error) {
+	uses, err := list(ctx, digest)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(uses) >= catalog.MaxUses {
+		return nil, fmt.Sprintf("used by %d images or more, which is too many to be sure of", catalog.MaxUses), nil
+	}
+	published, err := s.records.Published(ctx, digest)
+	if err != nil {
+		return nil, "", err
+	}
+	sound = map[use]catalog.Publication{}
+	for _, u := range uses {
+		reason = "not published yet for every image that uses it"
+		for _, p := range published {
+			if p.Image != u.image || p.Preset != u.preset {
+				continue
+			}
+			err := s.verified(ctx, p)
+			if err == nil {
+				sound[u], reason = p, ""
+				break
+			}
+			if ctx.Err() != nil {
+				return nil, "", err
+			}
+			reason = "its object at " + p.Destination + " could not be read back"
+			s.log.Warn("a published object could not be read back", "destination", p.Destination, "object", p.Name, "error", err)
+		}
+		if reason != "" {
+			return nil, reason, nil
+		}
+	}
+	return sound, "", nil
+}
+
+func (s *Service) verified(ctx context.Context, p catalog.Publication) error {
+	d, err := s.destination(p.Destination)
+	if err != nil {
+		return err
+	}
+	return verify(ctx, d, p)
+}
+
+// unchanged tells whether every present use still has the publication that was
+// seen to be sound.
+func (s *Service) unchanged(ctx context.Context, digest asset.Digest, list func(context.Context, asset.Digest) ([]use, error), sound map[use]catalog.Publication) (bool, error) {
+	uses, err := list(ctx, digest)
+	if err != nil || len(uses) == 0 || len(uses) >= catalog.MaxUses {
+		return false, err
+	}
+	published, err := s.records.Published(ctx, digest)
+	if err != nil {
+		return false, err
+	}
+	still := map[catalog.Publication]bool{}
+	for _, p := range published {
+		still[p] = true
+	}
+	for _, u := range uses {
+		if p, ok := sound[u]; !ok || !still[p] {
+			return false, nil
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,132 @@
+// Package publish copies sources and renditions to destinations, takes them
+// back, removes home copies of what is safely published, brings those back
+// when they are needed, and holds what the catalog says against what the
+// destinations have.
+//
+// An object's row in the catalog is written before its first byte and removed
+// after its last, so that no object is ever forgotten: whatever breaks off is
+// found by Reconcile.
+package publish
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/cache"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+)
+
+// Records is what the service needs of a catalog.
+type Records interface {
+	catalog.Renditions
+	catalog.Publications
+	catalog.Expiry
+	catalog.Reconciliation
+}
+
+// Service publishes. It is safe for concurrent use.
+type Service struct {
+	destinations map[string]destination
+	home         *blob.Home
+	records      Records
+	disk         cache.Cache
+	log          *slog.Logger
+	turns        turns
+	recalls      flights
+}
+
+type destination struct {
+	blob.Store
+	template *template
+	sources  bool
+}
+
+// New makes a service over its parts. stores has one for each destination of
+// the configuration; disk keeps what was recalled.
+func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, disk cache.Cache, log *slog.Logger) (*Service, error) {
+	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log}
+	s.turns.init()
+	for name, d := range config.Destinations {
+		t, err := d.template()
+		if err != nil {
+			return nil, fmt.Errorf("destinations.%s: %w", name, err)
+		}
+		if stores[name] == nil {
+			return nil, fault.New(fault.Internal, "the destination %s has no store", name)
+		}
+		s.destinations[name] = destination{stores[name], t, d.TakesSources()}
+	}
+	return s, nil
+}
+
+// destination finds one by its name. One that is not configured (any more) is
+// fault.Unavailable: it may come back.
+func (s *Service) destination(name string) (destination, error) {
+	d, ok := s.destinations[name]
+	if !ok {
+		return d, fault.New(fault.Unavailable, "there is no destination %q in the configuration", name)
+	}
+	return d, nil
+}
+
+// Unpublish withdraws an image's publications and deletes their objects: all of
+// them, or those of a preset, a destination, or both where they are not nil. The
+// image may be gone. It may be called as often as one likes. Every object is
+// tried; rows stay until Reconcile has looked once more.
+func (s *Service) Unpublish(ctx context.Context, image asset.ID, preset, destination *string) error {
+	withdrawn, err := s.records.Withdraw(ctx, image, preset, destination)
+	if err != nil {
+		return err
+	}
+	var failed failures
+	for _, p := range withdrawn {
+		if _, err := s.remove(ctx, p); err != nil {
+			failed.add(p.Destination, err)
+		}
+	}
+	return failed.err("an object could not be removed from its destination")
+}
+
+// remove deletes the object of a withdrawn publication, unless it has been
+// published again. It tells whether the object is gone.
+//
+// The clock is read before the row: an object that is committed later than that
+// is spared by Delete, and one that was committed before had its row changed
+// before, so that a publication which goes on is seen here. That holds between
+// processes too, as far as their clocks agree.
+func (s *Service) remove(ctx context.Context, p catalog.Publication) (bool, error) {
+	d, err := s.destination(p.Destination)
+	if err != nil {
+		return false, err
+	}
+	leave, err := s.turns.take(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	looked := time.Now()
+	row, ok, err := s.row(ctx, p)
+	if err != nil || ok && row.State != catalog.Withdrawn {
+		return false, err
+	}
+	return d.Delete(ctx, p.Name, looked)
+}
+
+// row is a publication's present row, if there is one.
+func (s *Service) row(ctx context.Context, p catalog.Publication) (catalog.Publication, bool, error) {
+	rows, err := s.records.PublicationsOf(ctx, p.Image)
+	if err != nil {
+		return catalog.Publication{}, false, err
+	}
+	for _, r := range rows {
+		if r.Preset == p.Preset && r.Destination == p.Destination {
+			return r, true, nil
+		}
+	}
+	return catalog.Publication{}, false, nil
+}

@@ -1,0 +1,66 @@
+package sqlite
+
+// renditionColumns and publicationColumns make rows for scanRendition and
+// scanPublication.
+const (
+	renditionColumns   = `image_id, preset, variant, source, options, format, width, height, pages, bytes, digest, created, first_bytes, encoder, note`
+	publicationColumns = `image_id, preset, destination, owner, name, digest, bytes, state, updated`
+
+	ofPublication = ` WHERE image_id = ? AND preset = ? AND destination = ?`
+)
+
+// Texts of the writer's statements about renditions and publications; they have
+// their numbers in statements.go.
+const (
+	textPutRendition = `INSERT INTO renditions (` + renditionColumns + `)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (image_id, preset) DO UPDATE SET (variant, source, options, format, width, height, pages, bytes,
+			digest, created, first_bytes, encoder, note) = (excluded.variant, excluded.source, excluded.options,
+			excluded.format, excluded.width, excluded.height, excluded.pages, excluded.bytes, excluded.digest,
+			excluded.created, excluded.first_bytes, excluded.encoder, excluded.note)`
+
+	textHasImage          = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
+	textLoadPublication   = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
+	textNameTaken         = `SELECT image_id, owner FROM publications WHERE destination = ? AND name = ?`
+	textInsertPublication = `INSERT INTO publications (` + publicationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	textMovePublication   = `UPDATE publications SET digest = ?, bytes = ?, state = ?, updated = ?` + ofPublication
+	textWithdrawOne       = `UPDATE publications SET state = 2, updated = ?` + ofPublication + ` AND state <> 2`
+	textWithdrawAll       = `UPDATE publications SET state = 2, updated = ? WHERE image_id = ? AND state <> 2`
+	textForgetPublication = `DELETE FROM publications` + ofPublication + ` AND state = 2 AND updated = ?`
+	textPublicationsOf    = `SELECT ` + publicationColumns + ` FROM publications WHERE image_id = ? ORDER BY preset, destination`
+)
+
+// Statements of the readers about renditions and publications.
+const (
+	selectRendition = `SELECT ` + renditionColumns + ` FROM renditions r WHERE image_id = ? AND preset = ?
+		AND EXISTS (SELECT 1 FROM images WHERE id = r.image_id AND owner = ?)`
+	selectRenditions = `SELECT ` + renditionColumns + ` FROM renditions r WHERE image_id = ?
+		AND EXISTS (SELECT 1 FROM images WHERE id = r.image_id AND owner = ?) ORDER BY preset`
+	selectKept = `SELECT ` + renditionColumns + ` FROM renditions WHERE variant = ?
+		ORDER BY encoder = '', bytes, image_id, preset LIMIT 1`
+	selectRenditionsWith  = `SELECT ` + renditionColumns + ` FROM renditions WHERE digest = ? LIMIT ?`
+	selectRenditionDigest = `SELECT EXISTS (SELECT 1 FROM renditions WHERE digest = ?)`
+
+	selectPublicationsOf = textPublicationsOf
+	selectPublished      = `SELECT ` + publicationColumns + ` FROM publications WHERE state = 1 AND digest = ? ORDER BY image_id, preset, destination`
+	selectPublishedName  = `SELECT EXISTS (SELECT 1 FROM publications WHERE destination = ? AND name = ?)`
+
+	// ?1 to ?3 are the cursor, ?4 the time, ?5 the limit, ?6 the state.
+	listPublications = `SELECT ` + publicationColumns + ` FROM publications
+		WHERE (image_id, preset, destination) > (?1, ?2, ?3) AND updated < ?4
+		ORDER BY image_id, preset, destination LIMIT ?5`
+	listPublicationsIn = `SELECT ` + publicationColumns + ` FROM publications
+		WHERE state = ?6 AND (image_id, preset, destination) > (?1, ?2, ?3) AND updated < ?4
+		ORDER BY image_id, preset, destination LIMIT ?5`
+	countPublications = `SELECT count(*) FROM publications WHERE state IN (0, 1, 2)`
+
+	selectImagesOf    = imageColumns + `FROM images i` + imageJoins + `WHERE i.digest = ? LIMIT ?`
+	selectImagesAfter = imageColumns + `FROM images i` + imageJoins + `WHERE i.id > ? ORDER BY i.id LIMIT ?`
+)
+
+// publishReads are the readers' statements to prepare.
+var publishReads = []string{
+	selectRendition, selectRenditions, selectKept, selectRenditionsWith, selectRenditionDigest,
+	selectPublicationsOf, selectPublished, selectPublishedName, listPublications, listPublicationsIn, countPublications,
+	selectImagesOf, selectImagesAfter,
+}

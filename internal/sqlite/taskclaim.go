@@ -1,0 +1,292 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	crypto "crypto/rand"
+
+	"safelight/internal/task"
+)
+
+// Claim implements task.Queue.
+func (q *Tasks) Claim(ctx context.Context, c task.Claim) ([]task.Task, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if some, err := q.anyReady(ctx, c.Functions); err != nil || !some {
+		return nil, err
+	}
+	var claimed []task.Task
+	err := q.change(ctx, func(t *tx, done *effects) error {
+		now, steady := q.clock()
+		k := &claiming{q: q, t: t, c: c, now: now, steady: steady, done: done, room: make(map[string]int), left: c.Max}
+		err := k.run()
+		claimed = k.claimed
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+// anyReady looks without a transaction whether a claim could find something.
+func (q *Tasks) anyReady(ctx context.Context, functions []string) (bool, error) {
+	for _, f := range functions {
+		var some bool
+		if err := q.db.reads[selectReady].QueryRowContext(ctx, f).Scan(&some); err != nil || some {
+			return some, classify(err, "looking for tasks")
+		}
+	}
+	return false, nil
+}
+
+// lane is a part of the index of ready tasks within which tasks are alike for a
+// claim.
+type lane struct {
+	function    string
+	rank        int64
+	owner, lock string
+	lockLimit   int
+}
+
+// maxLanes bounds how many lanes of a function one claim looks at.
+const maxLanes = 256
+
+// claiming is one claim under way. It goes through the ranks (priorities) from
+// the top, and at each gives the owners turns.
+type claiming struct {
+	q           *Tasks
+	t           *tx
+	c           task.Claim
+	now, steady time.Time
+	done        *effects
+	room        map[string]int // by function, and by lock with a leading "\x00": how many more may run
+	left        int
+	claimed     []task.Task
+}
+
+func (k *claiming) run() error {
+	functions := k.c.Functions
+	if n := len(functions); n > 1 { // none is always first
+		at := rand.IntN(n)
+		functions = append(append(make([]string, 0, n), functions[at:]...), functions[:at]...)
+	}
+	from := make(map[string]int64, len(functions)) // by function: the rank to look from
+	for _, f := range functions {
+		from[f] = math.MinInt64
+	}
+	for k.left > 0 {
+		rank, found := int64(math.MaxInt64), false
+		heads := make([]lane, 0, len(functions))
+		for _, f := range functions {
+			head, err := k.first(lane{function: f, rank: from[f]})
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			heads = append(heads, head)
+			rank, found = min(rank, head.rank), true
+		}
+		if !found {
+			return nil
+		}
+		for _, h := range heads {
+			if h.rank == rank {
+				from[h.function] = rank + 1
+			}
+		}
+		if err := k.level(rank, heads); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// first is the first lane at or after a place in the index.
+func (k *claiming) first(at lane) (lane, error) {
+	l := lane{function: at.function}
+	err := k.t.row(sqlNextLane, at.function, at.rank, at.owner, at.lock).Scan(&l.rank, &l.owner, &l.lock, &l.lockLimit)
+	return l, err
+}
+
+// after is the place right behind a lane: no name has a character below a
+// blank.
+func after(l lane) lane {
+	l.lock += "\x00"
+	return l
+}
+
+// level claims tasks of one rank: in rounds, an equal share for each owner.
+func (k *claiming) level(rank int64, heads []lane) error {
+	var owners []string
+	lanes := make(map[string][]lane)
+	for _, h := range heads {
+		if h.rank != rank {
+			continue
+		}
+		found, err := k.lanes(h.function, rank)
+		if err != nil {
+			return err
+		}
+		for _, l := range found {
+			if lanes[l.owner] == nil {
+				owners = append(owners, l.owner)
+			}
+			lanes[l.owner] = append(lanes[l.owner], l)
+		}
+	}
+	for k.left > 0 && len(owners) > 0 {
+		share := (k.left + len(owners) - 1) / len(owners)
+		more := owners[:0:0]
+		for _, o := range owners {
+			want := min(share, k.left)
+			if want == 0 {
+				return nil
+			}
+			got, err := k.serve(lanes[o], want)
+			if err != nil {
+				return err
+			}
+			if got == want {
+				more = append(more, o)
+			}
+		}
+		owners = more
+	}
+	return nil
+}
+
+// lanes lists the lanes of a function at a rank: those of the one owner whose
+// tasks are asked for, or of all, beginning after the one served last.
+func (k *claiming) lanes(function string, rank int64) ([]lane, error) {
+	if own := k.c.Owner; own != "" {
+		return k.between(nil, lane{function: function, rank: rank, owner: own}, own+"\x00")
+	}
+	last := k.q.turn[function]
+	found, err := k.between(nil, lane{function: function, rank: rank, owner: last + "\x00"}, "")
+	if err != nil || last == "" {
+		return found, err
+	}
+	return k.between(found, lane{function: function, rank: rank}, last+"\x00")
+}
+
+// between adds the lanes from a place on whose owners are below end ("" is no
+// end), up to maxLanes in all.
+func (k *claiming) between(found []lane, at lane, end string) ([]lane, error) {
+	rank := at.rank
+	for len(found) < maxLanes {
+		l, err := k.first(at)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && (l.rank != rank || end != "" && l.owner >= end) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, l)
+		at = after(l)
+	}
+	return found, nil
+}
+
+// serve claims up to want tasks of one owner's lanes.
+func (k *claiming) serve(lanes []lane, want int) (int, error) {
+	got := 0
+	for _, l := range lanes {
+		if got == want {
+			break
+		}
+		room, err := k.roomIn(l, want-got)
+		if err != nil {
+			return got, err
+		}
+		n, err := k.take(l, room)
+		if err != nil {
+			return got, err
+		}
+		got += n
+		k.left -= n
+		k.use(l, n)
+	}
+	if got > 0 {
+		k.q.turn[lanes[0].function] = lanes[0].owner
+	}
+	return got, nil
+}
+
+// roomIn tells how many tasks of a lane may start: at most want, and no more
+// than the function's concurrency and the lock leave.
+func (k *claiming) roomIn(l lane, want int) (int, error) {
+	if most := k.q.cfg.Policies.For(l.function).Concurrency; most > 0 {
+		left, err := k.remaining(l.function, most, sqlRunningOf, l.function)
+		if err != nil {
+			return 0, err
+		}
+		want = min(want, left)
+	}
+	if l.lock != "" {
+		left, err := k.remaining("\x00"+l.lock, l.lockLimit, sqlRunningLock, l.lock)
+		if err != nil {
+			return 0, err
+		}
+		want = min(want, left)
+	}
+	return max(want, 0), nil
+}
+
+// remaining is how many more of a kind may run, counted once for each claim.
+func (k *claiming) remaining(kind string, most, statement int, arg string) (int, error) {
+	if left, ok := k.room[kind]; ok {
+		return left, nil
+	}
+	running := 0
+	if err := k.t.row(statement, arg).Scan(&running); err != nil {
+		return 0, err
+	}
+	k.room[kind] = most - running
+	return most - running, nil
+}
+
+func (k *claiming) use(l lane, n int) {
+	for _, kind := range []string{l.function, "\x00" + l.lock} {
+		if _, ok := k.room[kind]; ok {
+			k.room[kind] -= n
+		}
+	}
+}
+
+// take claims the first tasks of a lane.
+func (k *claiming) take(l lane, n int) (int, error) {
+	if n == 0 {
+		return 0, nil
+	}
+	tasks, err := k.t.tasks(sqlReadyTasks, l.function, l.rank, l.owner, l.lock, n)
+	if err != nil {
+		return 0, err
+	}
+	policy := k.q.cfg.Policies.For(l.function)
+	for i := range tasks {
+		tasks[i].Claimed(k.c, newToken(), policy, k.now, k.steady)
+		k.done.note(&tasks[i])
+		if err := k.t.moveTask(&tasks[i]); err != nil {
+			return 0, err
+		}
+	}
+	k.claimed = append(k.claimed, tasks...)
+	return len(tasks), nil
+}
+
+// newToken is 128 random bits.
+func newToken() string {
+	var b [16]byte
+	_, _ = crypto.Read(b[:])
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,144 @@
+package sqlite
+
+import (
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/fault"
+	"safelight/internal/task"
+)
+
+func toMillis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func idBytes(id asset.ID) []byte {
+	if id == (asset.ID{}) {
+		return []byte{}
+	}
+	return id[:]
+}
+
+func outputRow(o *task.Output) (digest []byte, bytes int64, media string) {
+	if o == nil {
+		return []byte{}, 0, ""
+	}
+	return o.Digest[:], o.Bytes, o.Type
+}
+
+// insertTask stores a new row, and replaceTask all of one that exists.
+func (t *tx) insertTask(k *task.Task) error {
+	row, err := taskRow(k)
+	if err == nil {
+		_, err = t.exec(sqlInsertTask, row...)
+	}
+	return err
+}
+
+func (t *tx) replaceTask(k *task.Task) error {
+	row, err := taskRow(k)
+	if err == nil {
+		_, err = t.exec(sqlReplaceTask, append(row, k.ID[:])...)
+	}
+	return err
+}
+
+// taskRow are the values of taskColumns.
+func taskRow(k *task.Task) ([]any, error) {
+	again := ""
+	if k.Again != nil {
+		text, err := json.Marshal(k.Again)
+		if err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "a task can't be encoded")
+		}
+		again = string(text)
+	}
+	output, outputBytes, outputType := outputRow(k.Output)
+	return []any{
+		k.ID[:], k.Owner, k.Function, k.Name, string(k.Args), idBytes(k.Image), k.Input,
+		-k.Priority, k.Lock.Name, k.Lock.Limit, k.MaxAttempts, k.Timeout.Milliseconds(),
+		toMillis(k.RunAt), k.State, k.Attempt, k.Postponed, again, k.Worker, k.Lease, toMillis(k.Until), toMillis(k.Deadline),
+		k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
+		toMillis(k.Created), toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated),
+	}, nil
+}
+
+// moveTask stores what claims and reports change.
+func (t *tx) moveTask(k *task.Task) error {
+	output, outputBytes, outputType := outputRow(k.Output)
+	_, err := t.exec(sqlMoveTask, toMillis(k.RunAt), k.State, k.Attempt, k.Postponed, k.Worker, k.Lease, toMillis(k.Until),
+		toMillis(k.Deadline), k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
+		toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated), k.ID[:])
+	return err
+}
+
+// tasks reads whole rows.
+func (t *tx) tasks(statement int, args ...any) ([]task.Task, error) {
+	rows, err := t.rows(statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	return collectTasks(rows)
+}
+
+func collectTasks(rows *sql.Rows) ([]task.Task, error) {
+	defer rows.Close()
+	var found []task.Task
+	for rows.Next() {
+		k, err := scanTask(rows)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, k)
+	}
+	return found, rows.Err()
+}
+
+// scanTask reads a row of taskColumns.
+func scanTask(s scanner) (task.Task, error) {
+	var (
+		k                                                task.Task
+		id, image, args, again, result, output           []byte
+		timeout, runAt, until, deadline                  int64
+		created, started, finished, updated, outputBytes int64
+		outputType                                       string
+	)
+	err := s.Scan(&id, &k.Owner, &k.Function, &k.Name, &args, &image, &k.Input, &k.Priority, &k.Lock.Name, &k.Lock.Limit,
+		&k.MaxAttempts, &timeout, &runAt, &k.State, &k.Attempt, &k.Postponed, &again, &k.Worker, &k.Lease, &until, &deadline,
+		&k.Progress, &k.Message, &k.Error, &result, &output, &outputBytes, &outputType, &created, &started, &finished, &updated)
+	if err != nil {
+		return task.Task{}, err
+	}
+	copy(k.ID[:], id)
+	copy(k.Image[:], image)
+	k.Priority, k.Args, k.Timeout = -k.Priority, args, time.Duration(timeout)*time.Millisecond
+	k.RunAt, k.Until, k.Deadline = fromMillis(runAt), fromMillis(until), fromMillis(deadline)
+	k.Created, k.Started, k.Finished, k.Updated = fromMillis(created), fromMillis(started), fromMillis(finished), fromMillis(updated)
+	if len(result) > 0 {
+		k.Result = result
+	}
+	if len(again) > 0 {
+		k.Again = new(task.New)
+		if err := json.Unmarshal(again, k.Again); err != nil {
+			return task.Task{}, fault.Wrap(fault.Internal, err, "the database is damaged")
+		}
+		k.Again.Owner = k.Owner
+	}
+	if len(output) > 0 {
+		k.Output = &task.Output{Bytes: outputBytes, Type: outputType}
+		copy(k.Output.Digest[:], output)
+	}
+	return k, nil
+}

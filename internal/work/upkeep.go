@@ -1,0 +1,123 @@
+package work
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/task"
+)
+
+// lookUp is how often due tasks are looked for without having been told: other
+// nodes submit too, and clocks are set.
+const lookUp = 5 * time.Second
+
+// keepTime makes due what is due, on the spot, and takes back lost tasks.
+func (e *Engine) keepTime(ctx context.Context) {
+	for ctx.Err() == nil {
+		e.signals.Planned(time.Time{})
+		next, err := e.queue.Tick(ctx)
+		if err != nil && ctx.Err() == nil {
+			e.log.Error("due tasks can't be looked for; trying again", "error", err)
+			next = time.Now().Add(time.Second)
+		}
+		sooner := e.signals.Planned(next)
+		wait := lookUp
+		if !next.IsZero() {
+			wait = min(max(time.Until(next), 0), lookUp)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-sooner:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// pruneEvery and pruneBatch: finished tasks are forgotten little by little.
+const (
+	pruneEvery = time.Minute
+	pruneBatch = 1000
+)
+
+// prune forgets finished tasks that are old.
+func (e *Engine) prune(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := e.queue.Prune(ctx, since(e.config.KeepDone), since(e.config.KeepDead), pruneBatch)
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("old tasks can't be removed; trying again", "error", err)
+		}
+		if n < pruneBatch {
+			pause(ctx, pruneEvery)
+		}
+	}
+}
+
+// since is a time ago; zero for ever.
+func since(keep time.Duration) time.Time {
+	if keep == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(-keep)
+}
+
+// repeat sees to it that each periodic task is scheduled. A name has one live
+// task, so several nodes that do so submit one; while it runs, the next is
+// noted on it.
+func (e *Engine) repeat(ctx context.Context) {
+	due := make(map[string]time.Time, len(e.config.Periodic)) // when to submit the next occurrence
+	for ctx.Err() == nil {
+		wake := time.Now().Add(time.Minute)
+		for name, p := range e.config.Periodic {
+			if !due[name].After(time.Now()) {
+				next, err := e.schedule(ctx, name, p)
+				if err != nil && ctx.Err() == nil {
+					e.log.Warn("a periodic task can't be scheduled; trying again", "name", name, "error", err)
+					next = time.Now().Add(time.Second)
+				}
+				due[name] = next
+			}
+			if due[name].Before(wake) {
+				wake = due[name]
+			}
+		}
+		pause(ctx, max(time.Until(wake), 10*time.Millisecond))
+	}
+}
+
+// schedule submits the next occurrence of a periodic task, and answers when to
+// submit the one after. An occurrence that is still waiting for a worker, or
+// for another attempt, stands for those that fall due meanwhile.
+func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Time, error) {
+	schedule, err := p.schedule()
+	if err != nil {
+		return time.Time{}, err
+	}
+	n := task.New{Owner: p.Owner, Function: p.Function, Name: periodicPrefix + name, Priority: task.Idle}
+	if n.Owner == "" {
+		n.Owner = asset.DefaultOwner
+	}
+	if p.Args != nil {
+		if n.Args, err = json.Marshal(p.Args); err != nil {
+			return time.Time{}, err
+		}
+	}
+	live, err := e.queue.List(ctx, task.Query{Limit: 1, Filter: task.Filter{
+		Owner: n.Owner, Function: n.Function, Name: n.Name, States: []task.State{task.Scheduled, task.Ready},
+	}})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(live.Tasks) == 1 && (live.Tasks[0].State == task.Ready || live.Tasks[0].Attempt > 0) {
+		return time.Now().Add(lookUp), nil
+	}
+	n.RunAt = schedule.Next(time.Now().UTC())
+	_, err = e.queue.Submit(ctx, []task.New{n})
+	return n.RunAt, err
+}
+
+// periodicPrefix begins the names of periodic tasks.
+const periodicPrefix = "periodic:"
