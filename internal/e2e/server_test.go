@@ -237,12 +237,12 @@ type problem struct {
 	Limit  string `json:"limit"`
 }
 
-// stored is one entry of an upload's answer.
 // taskRef is a task as an answer names it.
 type taskRef struct {
 	ID, Function, Name, State, URL string
 }
 
+// stored is one entry of an upload's answer.
 type stored struct {
 	ID     string    `json:"id"`
 	Key    string    `json:"key"`
