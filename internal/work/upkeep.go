@@ -136,15 +136,22 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 	if err != nil {
 		return time.Time{}, err
 	}
-	if len(live.Tasks) == 1 && (live.Tasks[0].State == task.Ready || live.Tasks[0].Attempt > 0) {
-		return time.Now().Add(waitsStill), nil
+	now := time.Now()
+	n.RunAt = schedule.Next(now.UTC())
+	if len(live.Tasks) == 1 {
+		// One that is due may not have been made ready yet: to submit the next
+		// now would put it off.
+		if t := live.Tasks[0]; t.State == task.Ready || t.Attempt > 0 || !t.RunAt.After(now) {
+			period := schedule.Next(n.RunAt).Sub(n.RunAt)
+			return now.Add(min(max(period/4, 10*time.Millisecond), waitsStill)), nil
+		}
 	}
-	n.RunAt = schedule.Next(time.Now().UTC())
 	_, err = e.queue.Submit(ctx, []task.New{n})
 	return n.RunAt, err
 }
 
-// waitsStill is when to look again at an occurrence that has not been taken up.
+// waitsStill is when to look again, at the latest, at an occurrence that has not
+// been taken up.
 const waitsStill = time.Second
 
 // periodicPrefix begins the names of periodic tasks.
