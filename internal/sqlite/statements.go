@@ -46,6 +46,7 @@ const (
 	sqlClamp
 	sqlPrune
 	sqlAnnounce
+	sqlForgetFunctions
 	sqlPutRendition
 	sqlHasImage
 	sqlLoadPublication
@@ -98,7 +99,7 @@ var writeSQL = [writeStatements]string{
 	sqlLoadTask: textLoadTask, sqlLiveTask: textLiveTask,
 	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlReadyIDs: textReadyIDs, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
 	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
-	sqlPrune: textPrune, sqlAnnounce: textAnnounce,
+	sqlPrune: textPrune, sqlAnnounce: textAnnounce, sqlForgetFunctions: textForgetFunctions,
 
 	sqlPutRendition: textPutRendition, sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
 	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,

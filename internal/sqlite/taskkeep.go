@@ -161,10 +161,16 @@ func (q *Tasks) Counts(ctx context.Context) ([]task.Count, error) {
 	return counts, classify(rows.Err(), "counting tasks")
 }
 
+// announcementKept is how long it is remembered that a function was asked for.
+const announcementKept = 30 * 24 * time.Hour
+
 // Announce implements task.Keeper.
 func (q *Tasks) Announce(ctx context.Context, functions []string) error {
 	now, _ := q.clock()
 	return q.db.writer.do(ctx, func(t *tx) error {
+		if _, err := t.exec(sqlForgetFunctions, now.Add(-announcementKept).UnixMilli()); err != nil {
+			return err
+		}
 		for _, f := range functions {
 			if _, err := t.exec(sqlAnnounce, f, now.UnixMilli()); err != nil {
 				return err

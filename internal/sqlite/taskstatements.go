@@ -33,11 +33,12 @@ const (
 
 	textMakeDue = `UPDATE tasks SET state = 1, updated = ?1 WHERE id IN
 		(SELECT id FROM tasks WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2) RETURNING id, function`
-	textExpired  = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND until <= ? ORDER BY until LIMIT ?`
-	textHeldBy   = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND worker = ? LIMIT ?`
-	textClamp    = `UPDATE tasks SET until = min(until, ?1), deadline = min(deadline, ?2) WHERE state = 2 AND (until > ?1 OR deadline > ?2)`
-	textPrune    = `DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE state = ? AND finished < ? ORDER BY finished LIMIT ?)`
-	textAnnounce = `INSERT INTO task_functions (function, asked) VALUES (?1, ?2) ON CONFLICT (function) DO UPDATE SET asked = ?2`
+	textExpired         = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND until <= ? ORDER BY until LIMIT ?`
+	textHeldBy          = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND worker = ? LIMIT ?`
+	textClamp           = `UPDATE tasks SET until = min(until, ?1), deadline = min(deadline, ?2) WHERE state = 2 AND (until > ?1 OR deadline > ?2)`
+	textPrune           = `DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE state = ? AND finished < ? ORDER BY finished LIMIT ?)`
+	textForgetFunctions = `DELETE FROM task_functions WHERE asked < ?`
+	textAnnounce        = `INSERT INTO task_functions (function, asked) VALUES (?1, ?2) ON CONFLICT (function) DO UPDATE SET asked = ?2`
 )
 
 // Statements of the readers about tasks.

@@ -55,7 +55,8 @@ type Keeper interface {
 	// Counts tells how many tasks there are, by function and state.
 	Counts(ctx context.Context) ([]Count, error)
 	// Announce notes that a worker asks for functions now; Announced lists
-	// those that were ever asked for, with the last time.
+	// those that were asked for within the last 30 days, with
+	// the last time.
 	Announce(ctx context.Context, functions []string) error
 	Announced(ctx context.Context) (map[string]time.Time, error)
 }

@@ -65,14 +65,23 @@ func (e *Engine) Submit(ctx context.Context, tasks []task.New) ([]task.Task, err
 // tasks may come from other nodes, and a worker may have left with a signal.
 const lookAgain = 2 * time.Second
 
-// announceEvery is how often it is written down that a function is asked for.
-const announceEvery = 10 * time.Second
+// announceEvery is how often it is written down that a function is asked for;
+// maxAnnounced bounds the functions for which that is remembered.
+const (
+	announceEvery = 10 * time.Second
+	maxAnnounced  = 10_000
+)
 
 // Claim hands out tasks to a worker, waiting up to wait until there is one; none
 // is no error. Once ctx has ended nothing is claimed any more.
 func (e *Engine) Claim(ctx context.Context, c task.Claim, wait time.Duration) ([]task.Task, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
+	}
+	for _, f := range c.Functions {
+		if e.Reserved(f) && !e.policies.For(f).Worker {
+			return nil, fault.New(fault.Denied, "functions: the server itself carries out %s; set tasks.functions.%s.worker to leave it to workers", f, f)
+		}
 	}
 	if err := e.announce(ctx, c.Functions); err != nil {
 		return nil, err
@@ -109,6 +118,9 @@ func (e *Engine) announce(ctx context.Context, functions []string) error {
 	now := time.Now()
 	var fresh []string
 	e.mu.Lock()
+	if len(e.announced) > maxAnnounced {
+		clear(e.announced)
+	}
 	for _, f := range functions {
 		if now.Sub(e.announced[f]) >= announceEvery {
 			fresh = append(fresh, f)

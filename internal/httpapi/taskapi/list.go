@@ -18,7 +18,7 @@ func (a *API) operations(api huma.API) {
 	huma.Register(api, a.front.Operation(http.MethodGet, "/v1/tasks", "list-tasks", "Tasks, newest first", auth.Read), a.list)
 	huma.Register(api, a.front.Operation(http.MethodGet, "/v1/tasks/{id}", "get-task", "A task", auth.Read), a.get)
 	huma.Register(api, a.front.Operation(http.MethodGet, "/v1/functions", "list-functions",
-		"Functions, who carries them out, and how many tasks they have", auth.Read), a.functions)
+		"Functions, who carries them out, and how many tasks of all owners they have", auth.Admin), a.functions)
 	a.alteration(api, "cancel", task.Cancel, "Cancels a task that waits or runs", "Cancels the tasks that a filter selects and that wait or run")
 	a.alteration(api, "retry", task.Retry, "Lets a dead or cancelled task start over, or a waiting one run now",
 		"Lets the tasks that a filter selects start over, or run now")

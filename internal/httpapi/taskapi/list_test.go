@@ -19,7 +19,7 @@ var routes = []struct {
 	{"POST", "/v1/tasks", `{"function":"f"}`, []string{siteKey, adminKey}},
 	{"GET", "/v1/tasks", "", []string{siteKey, readKey, adminKey}},
 	{"GET", "/v1/tasks/{id}", "", []string{siteKey, readKey, adminKey}},
-	{"GET", "/v1/functions", "", []string{siteKey, readKey, adminKey}},
+	{"GET", "/v1/functions", "", []string{adminKey}},
 	{"POST", "/v1/tasks/{id}/cancel", "", []string{siteKey, adminKey}},
 	{"POST", "/v1/tasks/{id}/retry", "", []string{siteKey, adminKey}},
 	{"POST", "/v1/tasks/cancel", `{"all":true}`, []string{siteKey, adminKey}},
@@ -249,7 +249,7 @@ func TestFunctions(t *testing.T) {
 		t.Errorf("the server does it, but it waits for %q", got.WaitingFor)
 	}
 	s.do(workerKey, "POST", "/v1/worker/claim", `{"functions":["guetzli"]}`).is(200)
-	got := as[struct{ Functions []taskapi.Function }](s.do(readKey, "GET", "/v1/functions", "").is(200)).Functions
+	got := as[struct{ Functions []taskapi.Function }](s.do(adminKey, "GET", "/v1/functions", "").is(200)).Functions
 	if len(got) != 3 {
 		t.Fatalf("%+v", got)
 	}
