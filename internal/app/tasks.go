@@ -48,8 +48,13 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 	if err != nil {
 		return err
 	}
+	outside := a.policies.For(pipeline.Optimize).Worker && a.config.Pipeline.Encoder != pipeline.EncoderNone
+	pixels := int64(0)
+	if encoder != nil || outside {
+		pixels = a.config.Guetzli.MaxPixels
+	}
 	a.pipeline, err = pipeline.New(a.config.Pipeline, pipeline.Deps{
-		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder,
+		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder, OptimizePixels: pixels,
 		Quality: a.config.Render.Plan.JPEGQuality, Presets: a.config.Presets, Sweep: a.config.Sweep, Metrics: metrics, Log: a.log, MaxOutput: a.config.Ingest.MaxFileBytes,
 	})
 	if err != nil {
@@ -106,14 +111,11 @@ func (a *App) encoder() (pipeline.Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encoder{e, a.config.Guetzli.MaxPixels}, nil
+	return encoder{e}, nil
 }
 
 // encoder is guetzli as the pipeline sees it.
-type encoder struct {
-	*guetzli.Encoder
-	maxPixels int64
-}
+type encoder struct{ *guetzli.Encoder }
 
 // Encode encodes.
 func (e encoder) Encode(ctx context.Context, picture *os.File, pixels int64, quality int) (*pipeline.Encoded, error) {
@@ -124,8 +126,8 @@ func (e encoder) Encode(ctx context.Context, picture *os.File, pixels int64, qua
 	return &pipeline.Encoded{File: r.File, Bytes: r.Bytes, CPU: r.CPU}, nil
 }
 
-func (e encoder) MaxPixels() int64 { return e.maxPixels }
-func (e encoder) Name() string     { return e.Version() }
+// Name implements pipeline.Encoder.
+func (e encoder) Name() string { return e.Version() }
 
 // taskDeps are what the transport needs to speak for tasks.
 func (a *App) taskDeps() *taskapi.Deps {

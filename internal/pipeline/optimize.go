@@ -18,8 +18,8 @@ import (
 // optimizable tells whether a rendition is one that the encoder may make
 // smaller, and has not tried yet.
 func (s *Service) optimizable(r catalog.Rendition) bool {
-	return s.config.has(r.Preset, StepOptimize) && s.Encoder != nil && r.Encoder == "" && r.Note == "" &&
-		r.Format == format.JPEG && r.Pages <= 1 && int64(r.Width)*int64(r.Height) <= s.Encoder.MaxPixels()
+	return s.config.has(r.Preset, StepOptimize) && r.Encoder == "" && r.Note == "" &&
+		r.Format == format.JPEG && r.Pages <= 1 && int64(r.Width)*int64(r.Height) <= s.OptimizePixels
 }
 
 // optimize encodes a kept rendition again with more effort, from lossless
@@ -39,6 +39,9 @@ func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, erro
 	}
 	if !s.optimizable(row) {
 		return skip("there is nothing to optimize: only JPEG renditions up to the encoder's size are, and once")
+	}
+	if s.Encoder == nil {
+		return work.Outcome{}, fault.New(fault.Unavailable, "there is no encoder here (pipeline.encoder)")
 	}
 	r.Progress(0, "rendering without loss")
 	png, err := s.Render.Lossless(ctx, img, o)

@@ -47,8 +47,6 @@ type Encoder interface {
 	// Encode reads a PNG of so many pixels and answers a JPEG of a quality (1
 	// to 100) or better. fault.Unprocessable is a picture that it can't encode.
 	Encode(ctx context.Context, picture *os.File, pixels int64, quality int) (*Encoded, error)
-	// MaxPixels is the largest picture that it takes.
-	MaxPixels() int64
 	// Name is the encoder's, with its version.
 	Name() string
 }
@@ -82,12 +80,14 @@ type Deps struct {
 	Publish *publish.Service
 	Purge   *purge.Service
 	Codec   inspector
-	Encoder Encoder                   // nil is none
-	Quality func(options.Options) int // of the fast rendition, 1 to 100
-	Presets map[string]string
-	Sweep   purge.SweepConfig
-	Metrics interface{ Saved(bytes int64) }
-	Log     *slog.Logger
+	Encoder Encoder // nil where optimize is left to workers outside, or there is none
+	// OptimizePixels is the largest picture that is optimised; 0 is none.
+	OptimizePixels int64
+	Quality        func(options.Options) int // of the fast rendition, 1 to 100
+	Presets        map[string]string
+	Sweep          purge.SweepConfig
+	Metrics        interface{ Saved(bytes int64) }
+	Log            *slog.Logger
 	// MaxOutput bounds what a worker may upload, in bytes.
 	MaxOutput int64
 }
