@@ -20,9 +20,9 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "plan", "dialect/native"},
-	3: {"ingest", "render", "purge", "publish"},
-	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker"},
-	5: {"httpapi"},
+	3: {"ingest", "render", "purge", "publish", "work", "pipeline"},
+	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli"},
+	5: {"httpapi", "httpapi/taskapi", "client"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
@@ -35,9 +35,12 @@ var within = map[string][]string{
 	"geom":         {},
 	"options":      {"asset"},
 	"catalog":      {"task"},
+	"pipeline":     {"render", "publish", "purge", "work"},
 	"codec":        {"codec/wire", "codec/sandbox"},
 	"codec/wire":   {"codec/sandbox"},
 	"codec/worker": {"codec/wire", "codec/sandbox", "vips"},
+	"httpapi":      {"httpapi/taskapi"},
+	"client":       {"httpapi/taskapi"},
 	"app":          {"config", "telemetry"},
 	"config":       {"telemetry"},
 	"cli":          {"app", "config", "telemetry"},
@@ -48,11 +51,12 @@ var keep = map[string][]string{
 	"C":                             {"vips"},
 	"github.com/mattn/go-sqlite3":   {"sqlite"},
 	"github.com/prometheus/":        {"telemetry"},
-	"github.com/danielgtaylor/huma": {"httpapi"},
+	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},
+	"github.com/robfig/cron":        {"work"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "telemetry", "app", "fastlane"},
-	"os/exec":                       {"codec"},
+	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane"},
+	"os/exec":                       {"codec", "guetzli"},
 }
 
 func TestLayers(t *testing.T) {

@@ -17,9 +17,13 @@ import (
 // worker is the codec pool as the services see it.
 type worker struct{ pool *codec.Pool }
 
-// Render makes a rendition for somebody who waits.
-func (w worker) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*render.Encoded, error) {
-	out, err := w.pool.Run(ctx, codec.Interactive, job, inputs...)
+// Render makes a rendition.
+func (w worker) Render(ctx context.Context, urgency render.Urgency, job plan.Job, inputs ...*os.File) (*render.Encoded, error) {
+	class := codec.Interactive
+	if urgency == render.Unawaited {
+		class = codec.Background
+	}
+	out, err := w.pool.Run(ctx, class, job, inputs...)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@ const (
 	Worker Scope = "worker" // claim tasks and report on them
 )
 
+// AnyOwner is the owner of keys for workers that work on tasks of every owner.
+const AnyOwner = "*"
+
 // Principal is who a request acts for.
 type Principal struct {
 	Name   string // of the key, for logs
@@ -83,7 +86,7 @@ type Static struct {
 }
 
 // NewStatic makes an authenticator; it refuses short or repeated tokens,
-// unknown scopes and keys without any.
+// unknown scopes and keys without any, and AnyOwner with scopes but Worker.
 func NewStatic(keys []Key) (*Static, error) {
 	s := &Static{keys: make(map[[sha256.Size]byte]Principal, len(keys))}
 	var errs []error
@@ -105,6 +108,9 @@ func NewStatic(keys []Key) (*Static, error) {
 				errs = append(errs, fmt.Errorf("auth.keys: %s: expected the scopes upload, read, admin or worker but received %q", name, scope))
 			}
 			p.Scopes = append(p.Scopes, Scope(scope))
+		}
+		if p.Owner == AnyOwner && !slices.Equal(p.Scopes, []Scope{Worker}) {
+			errs = append(errs, fmt.Errorf("auth.keys: %s: the owner %q is for workers, whose only scope is worker", name, AnyOwner))
 		}
 		if len(p.Scopes) == 0 {
 			errs = append(errs, fmt.Errorf("auth.keys: %s has no scopes", name))

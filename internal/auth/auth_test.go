@@ -31,6 +31,10 @@ func TestNewStatic(t *testing.T) {
 		{"unknown scope", []auth.Key{{Name: "ci", Token: token, Scopes: []string{"root"}}}, []string{`ci: expected the scopes upload, read, admin or worker but received "root"`}},
 		{"scope in capitals", []auth.Key{{Name: "ci", Token: token, Scopes: []string{"Read"}}}, []string{`received "Read"`}},
 		{"repeated token", []auth.Key{good, {Name: "cd", Token: token, Scopes: []string{"read"}}}, []string{"cd has the token of another key"}},
+		{"a worker of every owner", []auth.Key{{Token: token, Owner: "*", Scopes: []string{"worker"}}}, nil},
+		{"a reader of every owner", []auth.Key{{Name: "ci", Token: token, Owner: "*", Scopes: []string{"read"}}}, []string{`ci: the owner "*" is for workers, whose only scope is worker`}},
+		{"a worker of every owner that may do more", []auth.Key{{Token: token, Owner: "*", Scopes: []string{"worker", "upload"}}}, []string{`the owner "*"`}},
+		{"an admin of every owner", []auth.Key{{Token: token, Owner: "*", Scopes: []string{"admin"}}}, []string{`the owner "*"`}},
 		{"all that is wrong", []auth.Key{{Name: "a", Token: "x"}, {Name: "b", Token: token}, {Name: "c", Token: token + "c", Scopes: []string{"x"}}}, []string{"a: the token", "b has no scopes", `received "x"`}},
 	}
 	for _, c := range tests {

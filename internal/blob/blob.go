@@ -85,10 +85,15 @@ func SourceName(hexDigest string) string { return SourcePrefix + fan(hexDigest) 
 // renditions/ab/cd/<sha256 in hexadecimal>.
 func RenditionName(hexDigest string) string { return RenditionPrefix + fan(hexDigest) }
 
+// OutputName is where lies what a worker has uploaded for a task:
+// outputs/ab/cd/<sha256>.
+func OutputName(hexDigest string) string { return OutputPrefix + fan(hexDigest) }
+
 // What the names of sources and of renditions begin with in the home store.
 const (
 	SourcePrefix    = "sources/"
 	RenditionPrefix = "renditions/"
+	OutputPrefix    = "outputs/"
 )
 
 func fan(hexDigest string) string {

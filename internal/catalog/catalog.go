@@ -121,3 +121,9 @@ type Janitor interface {
 	// DropReplays forgets idempotency tokens older than a time.
 	DropReplays(ctx context.Context, before time.Time) (int, error)
 }
+
+// Census counts.
+type Census interface {
+	// CountImages is how many images an owner has.
+	CountImages(ctx context.Context, owner string) (int, error)
+}

@@ -1,4 +1,4 @@
-// Package cli is the command line: safelight serve, version, config.
+// Package cli is the command line: safelight serve, version, config, tasks.
 package cli
 
 import (
@@ -18,6 +18,7 @@ import (
 	"safelight/internal/codec"
 	"safelight/internal/codec/worker"
 	"safelight/internal/config"
+	"safelight/internal/guetzli"
 	"safelight/internal/telemetry"
 )
 
@@ -28,6 +29,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Take uploads and answer with renditions."`
 	Version versionCommand `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config  configCommand  `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
+	Tasks   tasksCommand   `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
 }
 
 // settings are the flags that every command which reads the configuration has.
@@ -56,6 +58,9 @@ func Main(args []string) int {
 	if len(args) == 1 && args[0] == "codec" {
 		return worker.Main() // nothing of the command line is needed there
 	}
+	if len(args) > 0 && args[0] == guetzli.LaunchArgument {
+		return guetzli.Launch(args[1:])
+	}
 	var c commands
 	parser, err := kong.New(&c, kong.Name("safelight"),
 		kong.Description("A self-hosted image platform: upload photos, get any rendition of them.\n\nEvery setting is also an environment variable: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES."),
@@ -76,7 +81,16 @@ func Main(args []string) int {
 	return 0
 }
 
+// ended is the exit status of a command that has said all there is to say.
+type ended int
+
+func (e ended) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
 func fail(err error) int {
+	var status ended
+	if errors.As(err, &status) {
+		return int(status)
+	}
 	fmt.Fprintln(os.Stderr, "safelight:", err)
 	return 1
 }

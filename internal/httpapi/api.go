@@ -24,6 +24,9 @@ func (s *Server) api() {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	api := humago.New(s.mux, config)
 	s.imageOperations(api)
+	if s.tasks != nil {
+		s.tasks.Mount(s.mux, api)
+	}
 	s.describeRaw(api.OpenAPI())
 	s.docs(api.OpenAPI())
 }

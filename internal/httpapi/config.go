@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"safelight/internal/auth"
 )
 
 // Config is what the transport needs to know.
@@ -40,6 +42,11 @@ func (c Config) Validate() error {
 	}
 	if strings.ContainsFunc(c.CacheControl, func(r rune) bool { return r < ' ' || r > '~' }) {
 		errs = append(errs, fmt.Errorf("http.cache_control: %q is no header value", c.CacheControl))
+	}
+	for host, owner := range c.Owners {
+		if owner == auth.AnyOwner {
+			errs = append(errs, fmt.Errorf("http.owners: %s: %q is for keys of workers only", host, owner))
+		}
 	}
 	if c.BodyIdle <= 0 || c.AnswerTime <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
 		errs = append(errs, errors.New("http: body_idle and answer_time must be above 0, parallel at least 1 and hot_entries not negative"))

@@ -18,6 +18,7 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/dialect/native"
 	"safelight/internal/fault"
+	"safelight/internal/httpapi/taskapi"
 	"safelight/internal/ingest"
 	"safelight/internal/purge"
 	"safelight/internal/render"
@@ -39,20 +40,22 @@ type Check struct {
 
 // Deps are the parts that the transport speaks for.
 type Deps struct {
-	Ingest  *ingest.Service
-	Render  *render.Service
-	Purge   *purge.Service
-	Catalog catalog.Catalog
-	Home    *blob.Home
-	Disk    cache.Cache // lists an image's renditions
-	Auth    auth.Authenticator
-	Mint    *asset.Mint
-	Presets native.Presets
-	Metrics Metrics
-	Checks  []Check
-	Expose  http.Handler // /metrics
-	Version string
-	Log     *slog.Logger
+	Ingest   *ingest.Service
+	Render   *render.Service
+	Purge    *purge.Service
+	Catalog  catalog.Catalog
+	Home     *blob.Home
+	Disk     cache.Cache // lists an image's renditions
+	Auth     auth.Authenticator
+	Mint     *asset.Mint
+	Presets  native.Presets
+	Pipeline Pipeline
+	Metrics  Metrics
+	Checks   []Check
+	Expose   http.Handler // /metrics
+	Version  string
+	Log      *slog.Logger
+	Tasks    *taskapi.Deps // nil leaves tasks out; its Mint and PublicURL are filled in
 }
 
 // Server answers HTTP requests. It is safe for concurrent use.
@@ -62,18 +65,33 @@ type Server struct {
 	log    *slog.Logger
 	mux    *http.ServeMux
 	hot    *hot
+	tasks  *taskapi.API // nil without tasks
 	ready  atomic.Bool
 }
 
 // New makes the handler over its parts. It is not ready before SetReady.
 func New(config Config, deps Deps) *Server {
 	s := &Server{Deps: deps, config: config, log: deps.Log, mux: http.NewServeMux(), hot: newHot(config.HotEntries)}
+	if s.Tasks != nil {
+		d := *s.Tasks
+		d.Mint, d.PublicURL = s.Mint, config.PublicURL
+		s.tasks = taskapi.New(front{s}, d)
+	}
 	s.routes()
 	return s
 }
 
 // SetReady turns readiness on or off; a server that drains is not ready.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+
+// Drain makes the server not ready, and ends the requests that only wait, so
+// that they don't hold up a stop.
+func (s *Server) Drain() {
+	s.SetReady(false)
+	if s.tasks != nil {
+		s.tasks.Drain()
+	}
+}
 
 func (s *Server) routes() {
 	s.mux.HandleFunc("POST /upload", s.require(auth.Upload, s.upload))

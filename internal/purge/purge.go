@@ -11,20 +11,29 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/cache"
 	"safelight/internal/catalog"
+	"safelight/internal/task"
 )
+
+// Deps are the parts that removing needs.
+type Deps struct {
+	Catalog catalog.Catalog
+	Janitor catalog.Janitor
+	Outputs task.Outputs  // nil: none are swept
+	Caches  []cache.Cache // that hold renditions
+	Log     *slog.Logger
+	// Farewell are the tasks that an image leaves behind; nil is none.
+	Farewell func() []task.New
+}
 
 // Service removes images. It is safe for concurrent use.
 type Service struct {
-	catalog catalog.Catalog
-	janitor catalog.Janitor
-	caches  []cache.Cache
-	epochs  Epochs
-	log     *slog.Logger
+	Deps
+	epochs Epochs
 }
 
-// New makes a service over a catalog (which must be a Janitor too) and caches.
-func New(cat catalog.Catalog, janitor catalog.Janitor, log *slog.Logger, caches ...cache.Cache) *Service {
-	return &Service{catalog: cat, janitor: janitor, caches: caches, log: log, epochs: Epochs{seed: maphash.MakeSeed()}}
+// New makes a service over its parts.
+func New(deps Deps) *Service {
+	return &Service{Deps: deps, epochs: Epochs{seed: maphash.MakeSeed()}}
 }
 
 // Epochs are the counters that tell whether a prepared answer is still true.
@@ -34,12 +43,16 @@ func (s *Service) Epochs() *Epochs { return &s.epochs }
 // source. The source's bytes go with a later sweep. A missing image is
 // fault.NotFound.
 func (s *Service) Delete(ctx context.Context, owner string, id asset.ID) error {
-	img, err := s.catalog.Image(ctx, owner, id)
+	img, err := s.Catalog.Image(ctx, owner, id)
 	if err != nil {
 		return err
 	}
-	change := catalog.Change{Deletes: []catalog.Delete{{Owner: owner, ID: id}}}
-	if _, err := s.catalog.Commit(ctx, change); err != nil {
+	gone := catalog.Delete{Owner: owner, ID: id}
+	if s.Farewell != nil {
+		gone.Tasks = s.Farewell()
+	}
+	change := catalog.Change{Deletes: []catalog.Delete{gone}}
+	if _, err := s.Catalog.Commit(ctx, change); err != nil {
 		return err
 	}
 	s.Gone(ctx, img)
@@ -54,17 +67,17 @@ func (s *Service) Gone(ctx context.Context, img asset.Image) {
 	if img.Key != "" {
 		s.epochs.Bump(img.Owner, img.Key)
 	}
-	used, err := s.janitor.Used(ctx, img.Source.Digest)
+	used, err := s.Janitor.Used(ctx, img.Source.Digest)
 	if err != nil {
-		s.log.Warn("purge: can't tell whether a source is in use", "source", img.Source.Digest, "error", err)
+		s.Log.Warn("purge: can't tell whether a source is in use", "source", img.Source.Digest, "error", err)
 		return
 	}
 	if used {
 		return
 	}
-	for _, c := range s.caches {
+	for _, c := range s.Caches {
 		if err := c.Purge(ctx, img.Source.Digest); err != nil {
-			s.log.Warn("purge: renditions stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
+			s.Log.Warn("purge: renditions stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
 		}
 	}
 }

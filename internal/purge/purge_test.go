@@ -61,7 +61,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.Service = New(f.db, f.db, slog.New(slog.NewTextHandler(t.Output(), nil)), f.caches[0], f.caches[1])
+	f.Service = New(Deps{Catalog: f.db, Janitor: f.db, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Caches: []cache.Cache{f.caches[0], f.caches[1]}})
 	return f
 }
 
@@ -181,7 +181,7 @@ func TestGone(t *testing.T) {
 	if len(f.caches[0].purged) != 1 || len(f.caches[1].purged) != 1 {
 		t.Errorf("purged %v and %v", f.caches[0].purged, f.caches[1].purged)
 	}
-	f.janitor = unsure{f.db}
+	f.Janitor = unsure{f.db}
 	before := f.Epochs().Of("main", img.ID.String()).Load()
 	f.Gone(t.Context(), img)
 	if len(f.caches[0].purged) != 1 {
@@ -288,7 +288,7 @@ func TestSweepInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	janitor := &fakeJanitor{}
-	f.janitor = janitor
+	f.Janitor = janitor
 	for i := range sweepBatch + 7 {
 		janitor.released = append(janitor.released, asset.Digest{byte(i), byte(i >> 8), 1})
 	}
@@ -340,7 +340,7 @@ func (j *fakeJanitor) DropReplays(context.Context, time.Time) (int, error) { ret
 func TestSweepFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.janitor = &fakeJanitor{err: fault.New(fault.Unavailable, "locked")}
+	f.Janitor = &fakeJanitor{err: fault.New(fault.Unavailable, "locked")}
 	if _, err := f.Sweep(t.Context(), blob.NewHome(f.store), DefaultSweepConfig()); fault.Of(err) != fault.Unavailable {
 		t.Errorf("%v", err)
 	}

@@ -23,7 +23,17 @@ func DefaultSweepConfig() SweepConfig {
 }
 
 // Swept counts what a sweep removed.
-type Swept struct{ Temp, Released, Orphans, Renditions, Replays int }
+type Swept struct {
+	Temp       int `json:"temporary"`
+	Released   int `json:"released"`
+	Orphans    int `json:"orphans"`
+	Renditions int `json:"renditions"`
+	Outputs    int `json:"outputs"`
+	Replays    int `json:"replays"`
+}
+
+// Any tells whether a sweep has removed anything.
+func (s Swept) Any() bool { return s != Swept{} }
 
 const sweepBatch = 500
 
@@ -43,13 +53,18 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	if done.Released, err = s.released(ctx, store, before); err != nil {
 		return done, err
 	}
-	if done.Orphans, err = orphans(ctx, store, kind{blob.SourcePrefix, blob.SourceName, s.janitor.Unknown}, before); err != nil {
+	if done.Orphans, err = orphans(ctx, store, kind{blob.SourcePrefix, blob.SourceName, s.Janitor.Unknown}, before); err != nil {
 		return done, err
 	}
-	if done.Renditions, err = orphans(ctx, store, kind{blob.RenditionPrefix, blob.RenditionName, s.janitor.UnknownRenditions}, before); err != nil {
+	if done.Renditions, err = orphans(ctx, store, kind{blob.RenditionPrefix, blob.RenditionName, s.Janitor.UnknownRenditions}, before); err != nil {
 		return done, err
 	}
-	done.Replays, err = s.janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
+	if s.Deps.Outputs != nil {
+		if done.Outputs, err = orphans(ctx, store, kind{blob.OutputPrefix, blob.OutputName, s.Deps.Outputs.UnknownOutputs}, before); err != nil {
+			return done, err
+		}
+	}
+	done.Replays, err = s.Janitor.DropReplays(ctx, time.Now().Add(-c.ReplayKept))
 	return done, err
 }
 
@@ -58,13 +73,13 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 func (s *Service) released(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
 	removed := 0
 	for {
-		digests, err := s.janitor.Released(ctx, before, sweepBatch)
+		digests, err := s.Janitor.Released(ctx, before, sweepBatch)
 		if err != nil || len(digests) == 0 {
 			return removed, err
 		}
 		for _, d := range digests {
 			gone, err := store.Remove(ctx, blob.SourceName(d.String()), before, func() (bool, error) {
-				return s.janitor.Forget(ctx, d, before)
+				return s.Janitor.Forget(ctx, d, before)
 			})
 			if err != nil {
 				return removed, err

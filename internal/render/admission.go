@@ -26,11 +26,18 @@ func newAdmission(budget int64, queue int, wait time.Duration) *admission {
 }
 
 // enter takes cost bytes of the budget (at most all of it), waiting its turn.
-// The returned function gives them back.
-func (a *admission) enter(ctx context.Context, cost int64) (func(), error) {
+// The returned function gives them back. What nobody awaits waits for as long
+// as ctx lets it, and takes no place in the queue.
+func (a *admission) enter(ctx context.Context, cost int64, urgency Urgency) (func(), error) {
 	cost = min(max(cost, 1), a.budget)
 	leave := func() { a.bytes.Release(cost) }
 	if a.bytes.TryAcquire(cost) { // it gives way to those who wait
+		return leave, nil
+	}
+	if urgency == Unawaited {
+		if err := a.bytes.Acquire(ctx, cost); err != nil {
+			return nil, fault.Wrap(fault.Timeout, err, "the render could not be started in time")
+		}
 		return leave, nil
 	}
 	if a.waiting.Add(1) > a.queue {

@@ -24,7 +24,7 @@ func TestAdmissionKeepsTheBudget(t *testing.T) {
 		for i := range 100 {
 			cost := int64(i%30 + 1)
 			wg.Go(func() {
-				leave, err := a.enter(t.Context(), cost)
+				leave, err := a.enter(t.Context(), cost, Awaited)
 				if err != nil {
 					t.Error(err)
 					return
@@ -52,17 +52,17 @@ func TestAdmissionCosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(100, 1, time.Second)
 		for _, cost := range []int64{-5, 0, 1, 100, 101, 1 << 62} {
-			leave, err := a.enter(t.Context(), cost)
+			leave, err := a.enter(t.Context(), cost, Awaited)
 			if err != nil {
 				t.Fatalf("%d: %v", cost, err)
 			}
 			leave()
 		}
-		leave, err := a.enter(t.Context(), 1<<62) // all of it, and no more
+		leave, err := a.enter(t.Context(), 1<<62, Awaited) // all of it, and no more
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.enter(t.Context(), 1); fault.Of(err) != fault.Unavailable {
+		if _, err := a.enter(t.Context(), 1, Awaited); fault.Of(err) != fault.Unavailable {
 			t.Errorf("beside all of it: %v", err)
 		}
 		leave()
@@ -73,7 +73,7 @@ func TestAdmissionRefuses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(10, 2, 3*time.Second)
-		leave, err := a.enter(t.Context(), 10)
+		leave, err := a.enter(t.Context(), 10, Awaited)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestAdmissionRefuses(t *testing.T) {
 		start := time.Now()
 		for range 2 {
 			wg.Go(func() {
-				_, err := a.enter(t.Context(), 1)
+				_, err := a.enter(t.Context(), 1, Awaited)
 				checkOverloaded(t, err)
 				if waited := time.Since(start); waited != 3*time.Second {
 					t.Errorf("waited %s", waited)
@@ -92,7 +92,7 @@ func TestAdmissionRefuses(t *testing.T) {
 		if a.waiting.Load() != 2 {
 			t.Errorf("%d wait", a.waiting.Load())
 		}
-		_, err = a.enter(t.Context(), 1) // the queue is full: at once
+		_, err = a.enter(t.Context(), 1, Awaited) // the queue is full: at once
 		checkOverloaded(t, err)
 		if waited := time.Since(start); waited != 0 {
 			t.Errorf("a full queue let wait %s", waited)
@@ -102,7 +102,7 @@ func TestAdmissionRefuses(t *testing.T) {
 			t.Errorf("%d wait, %d refused", a.waiting.Load(), a.refused.Load())
 		}
 		leave()
-		if leave, err := a.enter(t.Context(), 10); err != nil {
+		if leave, err := a.enter(t.Context(), 10, Awaited); err != nil {
 			t.Errorf("what was given back is not there: %v", err)
 		} else {
 			leave()
@@ -123,7 +123,7 @@ func TestAdmissionQueueIsForThoseWhoWait(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 500 {
 		wg.Go(func() {
-			if leave, err := a.enter(t.Context(), 1); err != nil {
+			if leave, err := a.enter(t.Context(), 1, Awaited); err != nil {
 				t.Errorf("refused beside a free budget: %v", err)
 			} else {
 				defer leave()
@@ -137,13 +137,13 @@ func TestAdmissionOfOneWhoLeaves(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(10, 2, time.Hour)
-		leave, err := a.enter(t.Context(), 10)
+		leave, err := a.enter(t.Context(), 10, Awaited)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := a.enter(ctx, 1); fault.Of(err) != fault.Canceled || a.refused.Load() != 0 || a.waiting.Load() != 0 {
+		if _, err := a.enter(ctx, 1, Awaited); fault.Of(err) != fault.Canceled || a.refused.Load() != 0 || a.waiting.Load() != 0 {
 			t.Errorf("%v; %d refused, %d wait", err, a.refused.Load(), a.waiting.Load())
 		}
 		leave()

@@ -19,6 +19,7 @@ type product struct {
 	meta asset.Rendition
 	data []byte
 	file *os.File
+	home bool // found, not made
 }
 
 // newFileProduct takes the file over; it is closed when nobody can ask for a

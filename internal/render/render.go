@@ -31,9 +31,23 @@ type Encoded struct {
 	Bytes int64
 }
 
+// Urgency says whether somebody waits for a render.
+type Urgency uint8
+
+// The urgencies.
+const (
+	Awaited   Urgency = iota
+	Unawaited         // gives way to those that are awaited
+)
+
 // renderer has a codec process carry out a job. The first input is the source.
 type renderer interface {
-	Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*Encoded, error)
+	Render(ctx context.Context, urgency Urgency, job plan.Job, inputs ...*os.File) (*Encoded, error)
+}
+
+// keeper finds renditions that are kept for good; fault.NotFound is none.
+type keeper interface {
+	KeptVariant(ctx context.Context, v asset.VariantKey) (catalog.Rendition, error)
 }
 
 // Status says where a rendition came from.
@@ -44,7 +58,8 @@ const (
 	FromMemory Status = iota
 	FromDisk
 	Made
-	Joined // made for another request at the same time
+	Joined   // made for another request at the same time
+	FromHome // kept for good in the home store, or fetched back from a destination
 )
 
 // Service answers with renditions. It is safe for concurrent use.
@@ -53,6 +68,7 @@ type Service struct {
 	revision  string
 	home      *blob.Home
 	catalog   catalog.Catalog
+	kept      keeper
 	memory    cache.Cache
 	disk      cache.Cache
 	codec     renderer
@@ -63,9 +79,9 @@ type Service struct {
 }
 
 // New makes a service over its parts.
-func New(config Config, home *blob.Home, cat catalog.Catalog, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
+func New(config Config, home *blob.Home, cat catalog.Catalog, kept keeper, memory, disk cache.Cache, codec renderer, log *slog.Logger) *Service {
 	return &Service{
-		config: config, revision: config.Plan.Revision(), home: home, catalog: cat, memory: memory, disk: disk,
+		config: config, revision: config.Plan.Revision(), home: home, catalog: cat, kept: kept, memory: memory, disk: disk,
 		codec: codec, log: log, admission: newAdmission(config.Budget, config.Queue, config.QueueWait), failed: newFailures(),
 	}
 }
@@ -77,29 +93,51 @@ func (s *Service) Waiting() int64 { return s.admission.waiting.Load() }
 // Refused counts renders that were turned away since start.
 func (s *Service) Refused() int64 { return s.admission.refused.Load() }
 
-// Rendition finds or makes the rendition of an image for normalized options.
-// The caller closes the entry. The last caller to go away cancels the work.
-func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Options, accept plan.Accept) (*cache.Entry, Status, error) {
+// wanted is a rendition that was asked for, with everything that decides what
+// it is.
+type wanted struct {
+	img       asset.Image
+	options   options.Options
+	mark      *asset.Source // of the watermark, nil without
+	canonical string
+	key       cache.Key
+}
+
+// want works out which variant is meant.
+func (s *Service) want(ctx context.Context, img asset.Image, o options.Options, accept plan.Accept) (wanted, error) {
 	o.Format, o.Auto = s.config.Plan.Target(o, img.Source.Header, accept), false
 	o, mark, err := s.overlay(ctx, img.Owner, o)
 	if err != nil {
-		return nil, 0, err
+		return wanted{}, err
 	}
 	o = encodable(o)
 	canonical := o.Canonical()
 	key := cache.Key{Source: img.Source.Digest, Variant: asset.Variant(img.Source.Digest, canonical+"\x00"+s.revision)}
-	if entry, status, ok := s.cached(ctx, key); ok {
+	return wanted{img, o, mark, canonical, key}, nil
+}
+
+// Rendition finds or makes the rendition of an image for normalized options.
+// The caller closes the entry. The last caller to go away cancels the work.
+func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Options, accept plan.Accept) (*cache.Entry, Status, error) {
+	w, err := s.want(ctx, img, o, accept)
+	if err != nil {
+		return nil, 0, err
+	}
+	if entry, status, ok := s.cached(ctx, w.key); ok {
 		return entry, status, nil
 	}
-	p, joined, err := s.flights.do(ctx, key, func(ctx context.Context) (*product, error) {
-		if err := s.failed.recall(key); err != nil {
-			return nil, err
-		}
+	p, joined, err := s.flights.do(ctx, w.key, func(ctx context.Context) (*product, error) {
 		ctx, cancel := context.WithTimeout(ctx, s.config.Deadline)
 		defer cancel()
-		p, err := s.make(ctx, img, o, mark, canonical, key)
+		if p, err := s.fromHome(ctx, w.key); p != nil || err != nil {
+			return p, err
+		}
+		if err := s.failed.recall(w.key); err != nil {
+			return nil, err
+		}
+		p, err := s.make(ctx, w, Awaited)
 		if err != nil {
-			s.failed.note(key, err)
+			s.failed.note(w.key, err)
 			return nil, err
 		}
 		return p, nil
@@ -111,11 +149,13 @@ func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Opti
 		return nil, 0, err
 	}
 	entry, err := p.entry()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, 0, err
-	}
-	if joined {
+	case joined:
 		return entry, Joined, nil
+	case p.home:
+		return entry, FromHome, nil
 	}
 	return entry, Made, nil
 }
@@ -183,38 +223,47 @@ func (s *Service) overlay(ctx context.Context, owner string, o options.Options) 
 }
 
 // make plans, waits for admission, has the codec work, and keeps what comes.
-func (s *Service) make(ctx context.Context, img asset.Image, o options.Options, mark *asset.Source, canonical string, key cache.Key) (*product, error) {
-	var overlay *plan.Overlay
-	if mark != nil {
-		overlay = &plan.Overlay{Format: mark.Header.Format}
-	}
-	p, err := s.config.Plan.Render(o, img.Source.Header, overlay)
-	if err != nil {
-		return nil, err
-	}
-	cost := p.Cost
-	if mark != nil {
-		cost += mark.Header.Pixels() * 4
-	}
-	leave, err := s.admission.enter(ctx, cost)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	inputs, err := s.open(ctx, &img.Source, mark)
-	defer closeAll(inputs)
-	if err != nil {
-		return nil, err
-	}
-	encoded, err := s.codec.Render(ctx, p.Job, inputs...)
+func (s *Service) make(ctx context.Context, w wanted, urgency Urgency) (*product, error) {
+	encoded, err := s.encode(ctx, w, urgency, nil)
 	if err != nil {
 		return nil, err
 	}
 	return s.finish(ctx, encoded, asset.Rendition{
-		Variant: key.Variant, Source: key.Source, Options: canonical, Format: o.Format,
+		Variant: w.key.Variant, Source: w.key.Source, Options: w.canonical, Format: w.options.Format,
 		Width: encoded.Width, Height: encoded.Height, Pages: max(encoded.Pages, 1), Bytes: encoded.Bytes,
 		Created: time.Now().UTC().Truncate(time.Second),
-	}, key)
+	}, w.key)
+}
+
+// encode plans, waits for admission and has the codec work; save, if not nil,
+// stands in for the planned encoder.
+func (s *Service) encode(ctx context.Context, w wanted, urgency Urgency, save *plan.Save) (*Encoded, error) {
+	var overlay *plan.Overlay
+	if w.mark != nil {
+		overlay = &plan.Overlay{Format: w.mark.Header.Format}
+	}
+	p, err := s.config.Plan.Render(w.options, w.img.Source.Header, overlay)
+	if err != nil {
+		return nil, err
+	}
+	if save != nil {
+		p.Job.Save = save
+	}
+	cost := p.Cost
+	if w.mark != nil {
+		cost += w.mark.Header.Pixels() * 4
+	}
+	leave, err := s.admission.enter(ctx, cost, urgency)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	inputs, err := s.open(ctx, &w.img.Source, w.mark)
+	defer closeAll(inputs)
+	if err != nil {
+		return nil, err
+	}
+	return s.codec.Render(ctx, urgency, p.Job, inputs...)
 }
 
 // open opens the sources afresh for one job.

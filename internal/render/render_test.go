@@ -53,7 +53,7 @@ type fakeCodec struct {
 	renders atomic.Int32
 }
 
-func (c *fakeCodec) Render(ctx context.Context, job plan.Job, inputs ...*os.File) (*Encoded, error) {
+func (c *fakeCodec) Render(ctx context.Context, _ Urgency, job plan.Job, inputs ...*os.File) (*Encoded, error) {
 	c.renders.Add(1)
 	if c.begun != nil {
 		c.begun <- struct{}{}
@@ -114,7 +114,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 		return c
 	}
 	f := &fixture{codec: &fakeCodec{t: t}, catalog: &fakeCatalog{keys: make(map[string]asset.Image)}, store: store, memory: newCache(), disk: newCache()}
-	f.Service = New(config, blob.NewHome(store), f.catalog, f.memory, f.disk, f.codec, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	f.Service = New(config, blob.NewHome(store), f.catalog, nil, f.memory, f.disk, f.codec, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	return f
 }
 

@@ -40,9 +40,14 @@ func (db *DB) Forget(ctx context.Context, source asset.Digest, before time.Time)
 
 // Unknown implements catalog.Janitor.
 func (db *DB) Unknown(ctx context.Context, sources []asset.Digest) ([]asset.Digest, error) {
+	return db.unknown(ctx, selectBlob, sources)
+}
+
+// unknown picks those digests for which a statement finds no row.
+func (db *DB) unknown(ctx context.Context, text string, digests []asset.Digest) ([]asset.Digest, error) {
 	var unknown []asset.Digest
-	for _, d := range sources {
-		known, err := db.exists(ctx, selectBlob, d)
+	for _, d := range digests {
+		known, err := db.exists(ctx, text, d)
 		if err != nil {
 			return nil, err
 		}

@@ -92,3 +92,9 @@ func afterPrefix(prefix string) any {
 	}
 	return []byte{}
 }
+
+// CountImages implements catalog.Census.
+func (db *DB) CountImages(ctx context.Context, owner string) (n int, err error) {
+	err = db.reads[countImages].QueryRowContext(ctx, owner).Scan(&n)
+	return n, classify(err, "counting images")
+}

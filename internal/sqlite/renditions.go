@@ -88,17 +88,7 @@ func checkLimit(limit int) error {
 
 // UnknownRenditions implements catalog.Janitor.
 func (db *DB) UnknownRenditions(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error) {
-	var unknown []asset.Digest
-	for _, d := range digests {
-		known, err := db.exists(ctx, selectRenditionDigest, d)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			unknown = append(unknown, d)
-		}
-	}
-	return unknown, nil
+	return db.unknown(ctx, selectRenditionDigest, digests)
 }
 
 // collect runs a readers' statement and reads all of its rows.

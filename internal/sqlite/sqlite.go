@@ -128,8 +128,8 @@ func (db *DB) start(ctx context.Context) error {
 	}
 	for _, text := range append([]string{
 		selectImage, selectByKey, selectSecret, listAll, listTag, listPrefix, listPrefixTag,
-		selectReleased, selectBlob, selectUse, selectPing,
-		selectTask, selectReady, selectDue, selectLease, selectAnnounced, selectCounts,
+		selectReleased, selectBlob, selectUse, countImages, selectPing,
+		selectTask, selectReady, selectDue, selectLease, selectOutput, selectAnnounced, selectCounts,
 	}, publishReads...) {
 		stmt, err := db.reading.PrepareContext(ctx, text)
 		if err != nil {

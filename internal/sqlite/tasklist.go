@@ -144,7 +144,10 @@ func (q *Tasks) alter(t *tx, action task.Action, id asset.ID, f task.Filter, don
 	now, _ := q.clock()
 	switch action {
 	case task.Cancel:
-		err = k.Cancel(now)
+		running := k.State == task.Running
+		if err = k.Cancel(now); err == nil && running {
+			q.left(&k, k.Lock, done)
+		}
 	case task.Retry:
 		err = q.retry(t, &k, now)
 	default:

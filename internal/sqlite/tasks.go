@@ -56,6 +56,7 @@ func (q *Tasks) clock() (now, steady time.Time) {
 // after the commit.
 type effects struct {
 	ready   map[string]int
+	freed   bool // a lock has room again
 	changed []asset.ID
 	due     time.Time
 }
@@ -65,10 +66,7 @@ func (e *effects) note(t *task.Task) {
 	at := time.Time{}
 	switch t.State {
 	case task.Ready:
-		if e.ready == nil {
-			e.ready = make(map[string]int)
-		}
-		e.ready[t.Function]++
+		e.more(t.Function)
 	case task.Scheduled:
 		at = t.RunAt
 	case task.Running:
@@ -79,13 +77,38 @@ func (e *effects) note(t *task.Task) {
 	}
 }
 
+// more notes that one more task of a function may be claimed.
+func (e *effects) more(function string) {
+	if e.ready == nil {
+		e.ready = make(map[string]int)
+	}
+	e.ready[function]++
+}
+
 func (e *effects) send(s *task.Signals) {
 	for function, n := range e.ready {
 		s.Ready(function, n)
 	}
 	s.Changed(e.changed...)
+	if e.freed {
+		s.Freed()
+	}
 	if !e.due.IsZero() {
 		s.Sooner(e.due)
+	}
+}
+
+// left notes that a task has stopped running, so that another may start which
+// a limit held back.
+func (q *Tasks) left(k *task.Task, lock task.Lock, done *effects) {
+	if k.State == task.Running {
+		return
+	}
+	if lock.Name != "" {
+		done.freed = true
+	}
+	if q.cfg.Policies.For(k.Function).Concurrency > 0 {
+		done.more(k.Function)
 	}
 }
 
@@ -224,19 +247,20 @@ func (q *Tasks) report(t *tx, r *task.Report, now, steady time.Time, done *effec
 	if err != nil {
 		return task.Reported{}, err
 	}
-	again := held.Again != nil
+	again, lock := held.Again != nil, held.Lock
 	if err := held.Apply(r, q.cfg.Policies.For(held.Function), now, steady); err != nil {
-		return task.Reported{State: held.State, Err: err}, nil
+		return task.Reported{Function: held.Function, State: held.State, Err: err}, nil
 	}
 	if err := q.settle(t, &held, again, now, done); err != nil {
 		return task.Reported{}, err
 	}
+	q.left(&held, lock, done)
 	for _, n := range r.Next {
 		if _, err := q.submit(t, n, now, done); err != nil {
 			return task.Reported{}, err
 		}
 	}
-	return task.Reported{State: held.State, Until: held.Until}, nil
+	return task.Reported{Function: held.Function, State: held.State, Until: held.Until}, nil
 }
 
 func missing(id asset.ID) error {

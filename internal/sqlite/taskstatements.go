@@ -26,6 +26,8 @@ const (
 		ORDER BY rank, owner, lock_name, id LIMIT 1`
 	textReadyTasks = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
+	textReadyIDs = `SELECT id FROM tasks
+		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
 	textRunningOf   = `SELECT count(*) FROM tasks WHERE state = 2 AND function = ?`
 	textRunningLock = `SELECT count(*) FROM tasks WHERE state = 2 AND lock_name = ? AND lock_name <> ''`
 
@@ -44,6 +46,7 @@ const (
 	selectReady     = `SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 1 AND function = ?)`
 	selectDue       = `SELECT min(run_at) FROM tasks WHERE state = 0`
 	selectLease     = `SELECT min(until) FROM tasks WHERE state = 2`
+	selectOutput    = `SELECT EXISTS (SELECT 1 FROM tasks WHERE output = ? AND output <> x'')`
 	selectAnnounced = `SELECT function, asked FROM task_functions`
 	selectCounts    = `SELECT function, state, count(*), min(run_at) FROM tasks WHERE state IN (0, 1, 2, 4) GROUP BY function, state`
 )

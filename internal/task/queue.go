@@ -60,6 +60,12 @@ type Keeper interface {
 	Announced(ctx context.Context) (map[string]time.Time, error)
 }
 
+// Outputs tells which uploaded outputs are in use.
+type Outputs interface {
+	// UnknownOutputs picks those digests that no task's output has.
+	UnknownOutputs(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error)
+}
+
 // Claim asks for tasks.
 type Claim struct {
 	Functions []string      // 1 to MaxFunctions
@@ -98,6 +104,11 @@ const (
 	Failed                      // with Error; tried again unless Final or out of attempts
 	Later                       // give it back for Delay, without counting the attempt
 )
+
+// String is the outcome's name.
+func (k ReportKind) String() string {
+	return [...]string{"beat", "done", "failed", "later"}[min(k, Later)]
+}
 
 // Report is what a worker says of a task it holds.
 type Report struct {
@@ -147,9 +158,10 @@ func (r *Report) Check() error {
 
 // Reported is what became of a report.
 type Reported struct {
-	State State
-	Until time.Time // end of the lease while it runs
-	Err   error     // ErrLease, fault.NotFound, or what is wrong with the report
+	Function string
+	State    State
+	Until    time.Time // end of the lease while it runs
+	Err      error     // ErrLease, fault.NotFound, or what is wrong with the report
 }
 
 // Query selects tasks of an owner.

@@ -68,6 +68,16 @@ func (s *Signals) Ready(function string, n int) {
 	s.wake(function, n)
 }
 
+// Freed tells that a limit which held tasks of unknown functions back has room
+// again: one of those who wait for each function is woken.
+func (s *Signals) Freed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for function := range s.ready {
+		s.wake(function, 1)
+	}
+}
+
 func (s *Signals) wake(function string, n int) {
 	for _, w := range s.ready[function] {
 		if n == 0 {

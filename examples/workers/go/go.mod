@@ -1,0 +1,3 @@
+module example.com/safelight-worker
+
+go 1.22
