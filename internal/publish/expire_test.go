@@ -1,15 +1,18 @@
 package publish
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
+	"safelight/internal/catalog"
 	"safelight/internal/format"
 )
 
@@ -142,4 +145,46 @@ func TestExpireWhileUploading(t *testing.T) {
 			t.Fatal("the bytes of images that are not published are gone")
 		}
 	}
+}
+
+// watched calls a function whenever the catalog is asked for publications of
+// some bytes.
+type watched struct {
+	Records
+	onPublished func()
+}
+
+func (w *watched) Published(ctx context.Context, d asset.Digest) ([]catalog.Publication, error) {
+	w.onPublished()
+	return w.Records.Published(ctx, d)
+}
+
+// TestExpireWaitsForAnUpload checks that nothing is decided while an upload is
+// between its two commits.
+func TestExpireWaitsForAnUpload(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img := f.upload("main", "a.jpg", "source")
+	f.publish(img, "", "x")
+	var uploading atomic.Bool
+	f.records = &watched{f.db, func() {
+		if uploading.Load() {
+			t.Error("it was decided while an upload had its bytes stored, but no row yet")
+		}
+	}}
+	var upload sync.WaitGroup
+	var once sync.Once
+	stored := make(chan struct{})
+	f.between = func() { uploading.Store(true); close(stored) }
+	f.after = func() { uploading.Store(false) }
+	f.stores["x"].onOpen = func(string) { // while the object is read back
+		once.Do(func() {
+			upload.Go(func() {
+				f.upload("other", "b.jpg", "source")
+			})
+			<-stored
+		})
+	}
+	f.expired(img, future(), 0, "changed meanwhile")
+	upload.Wait()
 }

@@ -66,6 +66,8 @@ type fixture struct {
 	stores  map[string]*hooked
 	dirs    map[string]string
 	homeDir string
+
+	between, after func() // in upload: of its two commits, and after the second
 }
 
 func openStore(t *testing.T, dir string) *diskblob.Store {
@@ -133,6 +135,9 @@ func (f *fixture) upload(owner, key, data string) asset.Image {
 	name := blob.SourceName(digest.String())
 	defer f.home.Keep(name)()
 	f.write(blob.SourceName, data)
+	if f.between != nil {
+		f.between()
+	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	img := asset.Image{
 		ID: mint.New(now), Owner: owner, Name: key, Created: now,
@@ -141,6 +146,9 @@ func (f *fixture) upload(owner, key, data string) asset.Image {
 	stored, err := f.db.Commit(f.t.Context(), catalog.Change{Images: []catalog.NewImage{{Image: img, Keys: []string{key}}}})
 	if err != nil {
 		f.t.Fatal(err)
+	}
+	if f.after != nil {
+		f.after()
 	}
 	if _, err := f.home.Stat(f.t.Context(), name); err != nil {
 		f.t.Fatalf("the bytes of an upload went while it was stored: %v", err)

@@ -250,3 +250,21 @@ func TestWritersOfOneObject(t *testing.T) {
 		f.wantObject(last, fmt.Sprintf("%d 2", round))
 	}
 }
+
+// TestRemovalThatComesLate lets an object be published again between its
+// withdrawal and its removal.
+func TestRemovalThatComesLate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img := f.upload("main", "a.jpg", "source")
+	p := f.publish(img, "", "x")
+	withdrawn, err := f.db.Withdraw(t.Context(), img.ID, nil, nil)
+	if err != nil || len(withdrawn) != 1 {
+		t.Fatal(withdrawn, err)
+	}
+	f.publish(img, "", "x")
+	if gone, err := f.remove(t.Context(), withdrawn[0]); gone || err != nil {
+		t.Errorf("it says %v, %v", gone, err)
+	}
+	f.wantObject(p, "source")
+}
