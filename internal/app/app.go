@@ -28,10 +28,13 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
+	"safelight/internal/pipeline"
 	"safelight/internal/purge"
 	"safelight/internal/render"
 	"safelight/internal/sqlite"
+	"safelight/internal/task"
 	"safelight/internal/telemetry"
+	"safelight/internal/work"
 )
 
 // App is a server with everything it needs.
@@ -46,6 +49,13 @@ type App struct {
 	purge   *purge.Service
 	api     *httpapi.Server
 	closers []func() error
+
+	tasks     *sqlite.Tasks
+	signals   *task.Signals
+	functions map[string]work.Function
+	policies  task.Policies
+	pipeline  *pipeline.Service
+	engine    *work.Engine
 }
 
 // Timing of an orderly stop: requests under way get drainTime, so that the
@@ -117,13 +127,22 @@ func (a *App) serve(ctx context.Context, version string) error {
 		return err
 	}
 	mint := asset.NewMint(secret)
-	work := worker{a.codec}
-	a.purge = purge.New(purge.Deps{Catalog: a.db, Janitor: a.db, Caches: []cache.Cache{memory, a.disk}, Log: a.log})
+	if err := a.openTasks(ctx, mint); err != nil {
+		return err
+	}
+	codecs := worker{a.codec}
+	a.purge = purge.New(purge.Deps{
+		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
+		Farewell: func() []task.New { return a.pipeline.Farewell() },
+	})
 	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, work, a.log)
+	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)
+	if err := a.startPipeline(renderer, codecs, metrics); err != nil {
+		return err
+	}
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: ingest.New(a.config.Ingest, a.home, a.db, work, mint), Render: renderer, Purge: a.purge,
+		Ingest: ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline), Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Metrics: metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 	})
@@ -170,11 +189,8 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		a.sweepForever(background)
-	}()
+	worked := make(chan error, 1)
+	go func() { worked <- a.engine.Run(background) }()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(lane) }()
 	a.api.SetReady(true)
@@ -188,8 +204,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 		err = a.drain(server)
 	}
 	stop()
-	<-swept
-	return err
+	return errors.Join(err, <-worked)
 }
 
 func (a *App) drain(server *http.Server) error {
@@ -203,29 +218,6 @@ func (a *App) drain(server *http.Server) error {
 		return server.Close()
 	}
 	return err
-}
-
-// sweepForever sweeps at once and then at intervals.
-func (a *App) sweepForever(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		done, err := a.purge.Sweep(ctx, a.home, a.config.Sweep)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			a.log.Warn("the sweep did not finish; the next one goes on", "error", err)
-		case done != (purge.Swept{}):
-			a.log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans, "renditions", done.Renditions, "replays", done.Replays)
-		}
-		timer.Reset(a.config.Sweep.Every)
-	}
 }
 
 // Close closes what is open, last opened first.

@@ -1,11 +1,14 @@
 package asset
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
+	"encoding/binary"
+	"sync"
 	"time"
 
 	"safelight/internal/fault"
@@ -49,12 +52,18 @@ func (id ID) Time() time.Time {
 
 // Mint makes and checks ids. All nodes of an installation share its secret.
 // It is safe for concurrent use.
-type Mint struct{ secret []byte }
+type Mint struct {
+	secret []byte
+
+	mu   sync.Mutex
+	last [idSigned]byte // of the id made last
+}
 
 // NewMint makes a mint with a secret of at least 16 bytes.
-func NewMint(secret []byte) *Mint { return &Mint{secret} }
+func NewMint(secret []byte) *Mint { return &Mint{secret: secret} }
 
-// New makes an id for an image uploaded at a time.
+// New makes an id for something made at a time. Ids that one mint makes for the
+// same millisecond, one after the other, sort in that order.
 func (m *Mint) New(at time.Time) ID {
 	var id ID
 	ms := at.UnixMilli()
@@ -63,6 +72,16 @@ func (m *Mint) New(at time.Time) ID {
 		ms >>= 8
 	}
 	_, _ = rand.Read(id[6:idSigned])
+	id[6] &= 0x7f // room to count up
+	m.mu.Lock()
+	if bytes.Equal(id[:6], m.last[:6]) {
+		step := uint64(id[10]) + 1
+		n := (uint64(binary.BigEndian.Uint32(m.last[6:]))<<8 | uint64(m.last[10])) + step
+		binary.BigEndian.PutUint32(id[6:], uint32(n>>8))
+		id[10] = byte(n)
+	}
+	copy(m.last[:], id[:idSigned])
+	m.mu.Unlock()
 	m.sign(&id)
 	return id
 }

@@ -36,6 +36,22 @@ func TestIDsSortByTime(t *testing.T) {
 	}
 }
 
+func TestIDsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	own := asset.NewMint([]byte("0123456789abcdef"))
+	at := time.UnixMilli(1_700_000_000_000)
+	var ids []string
+	for range 20_000 {
+		ids = append(ids, own.New(at).String())
+	}
+	if !slices.IsSorted(ids) || len(slices.Compact(ids)) != 20_000 {
+		t.Error("ids of one millisecond do not sort in the order in which they were made, or repeat")
+	}
+	if id, err := own.Parse(ids[19_999]); err != nil || !id.Time().Equal(at) {
+		t.Errorf("the last says %s, %v", id.Time(), err)
+	}
+}
+
 func TestParseID(t *testing.T) {
 	t.Parallel()
 	id := mint.New(time.Now())

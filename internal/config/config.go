@@ -5,10 +5,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,29 +22,37 @@ import (
 
 	"safelight/internal/auth"
 	"safelight/internal/codec"
+	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/options"
+	"safelight/internal/pipeline"
+	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/render"
 	"safelight/internal/telemetry"
+	"safelight/internal/work"
 )
 
 // Config is every setting. Names in the file and the environment are the koanf
 // tags: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES.
 type Config struct {
-	Data    string              `koanf:"data"`   // directory
-	Listen  string              `koanf:"listen"` // address of the HTTP server
-	Node    string              `koanf:"node"`   // this node's name, unique among those that share a store
-	HTTP    httpapi.Config      `koanf:"http"`
-	Ingest  ingest.Config       `koanf:"ingest"`
-	Render  render.Config       `koanf:"render"`
-	Codec   codec.Config        `koanf:"codec"`
-	Cache   Cache               `koanf:"cache"`
-	Sweep   purge.SweepConfig   `koanf:"sweep"`
-	Auth    Auth                `koanf:"auth"`
-	Presets map[string]string   `koanf:"presets"`
-	Log     telemetry.LogConfig `koanf:"log"`
+	Data     string              `koanf:"data"`   // directory
+	Listen   string              `koanf:"listen"` // address of the HTTP server
+	Node     string              `koanf:"node"`   // this node's name, unique among those that share a store
+	HTTP     httpapi.Config      `koanf:"http"`
+	Ingest   ingest.Config       `koanf:"ingest"`
+	Render   render.Config       `koanf:"render"`
+	Codec    codec.Config        `koanf:"codec"`
+	Cache    Cache               `koanf:"cache"`
+	Sweep    purge.SweepConfig   `koanf:"sweep"`
+	Auth     Auth                `koanf:"auth"`
+	Presets  map[string]string   `koanf:"presets"`
+	Pipeline pipeline.Config     `koanf:"pipeline"`
+	Publish  publish.Config      `koanf:",squash"`
+	Guetzli  guetzli.Config      `koanf:"guetzli"`
+	Tasks    work.Config         `koanf:"tasks"`
+	Log      telemetry.LogConfig `koanf:"log"`
 }
 
 // Cache sets the budgets for finished renditions.
@@ -62,7 +72,8 @@ func Default() Config {
 		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
 		HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
-		Presets: map[string]string{}, Log: telemetry.LogConfig{Level: "info", Format: "text"},
+		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
+		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -178,7 +189,10 @@ func sizes(from, to reflect.Type, value any) (any, error) {
 
 // Validate tells everything that is wrong, not only the first.
 func (c Config) Validate() error {
-	errs := []error{c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate()}
+	errs := []error{
+		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
+		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(),
+	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
 		errs = append(errs, err)
 	}
@@ -190,8 +204,8 @@ func (c Config) Validate() error {
 	if c.Cache.MemoryBytes < 1<<20 || c.Cache.DiskBytes < 1<<20 {
 		errs = append(errs, errors.New("cache: memory_bytes and disk_bytes must be at least 1 MiB"))
 	}
-	if c.Sweep.Every <= 0 || c.Sweep.Grace < 0 || c.Sweep.TempAge < 0 || c.Sweep.ReplayKept < 0 {
-		errs = append(errs, errors.New("sweep: every must be above 0 and the other times not negative"))
+	if c.Sweep.Every < time.Millisecond || c.Sweep.Grace < 0 || c.Sweep.TempAge < 0 || c.Sweep.ReplayKept < 0 {
+		errs = append(errs, errors.New("sweep: every must be at least 1ms and the other times not negative"))
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("listen: expected an address with a port such as 127.0.0.1:8080 but received %q", c.Listen))

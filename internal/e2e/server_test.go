@@ -237,20 +237,26 @@ type problem struct {
 	Limit  string `json:"limit"`
 }
 
+// taskRef is a task as an answer names it.
+type taskRef struct {
+	ID, Function, Name, State, URL string
+}
+
 // stored is one entry of an upload's answer.
 type stored struct {
-	ID     string   `json:"id"`
-	Key    string   `json:"key"`
-	Name   string   `json:"name"`
-	URL    string   `json:"url"`
-	Tasks  []string `json:"tasks"`
-	Format string   `json:"format"`
-	Width  int      `json:"width"`
-	Height int      `json:"height"`
-	Pages  int      `json:"pages"`
-	Bytes  int64    `json:"bytes"`
-	SHA256 string   `json:"sha256"`
-	Error  *problem `json:"error"`
+	ID      string       `json:"id"`
+	Key     string       `json:"key"`
+	Name    string       `json:"name"`
+	URL     string       `json:"url"`
+	Tasks   []taskRef    `json:"tasks"`
+	Presets []presetInfo `json:"presets"`
+	Format  string       `json:"format"`
+	Width   int          `json:"width"`
+	Height  int          `json:"height"`
+	Pages   int          `json:"pages"`
+	Bytes   int64        `json:"bytes"`
+	SHA256  string       `json:"sha256"`
+	Error   *problem     `json:"error"`
 }
 
 // form writes a multipart body.

@@ -36,7 +36,12 @@ type Image struct {
 	ThumbHash   []byte          `json:"thumbhash,omitempty" doc:"Base64"`
 	BlurHash    string          `json:"blurhash,omitempty"`
 	PHash       string          `json:"phash,omitempty" doc:"64-bit perceptual hash, hexadecimal; near pictures differ in few bits"`
-	Renditions  []RenditionInfo `json:"renditions,omitempty" doc:"Those that are kept now"`
+	Renditions  []RenditionInfo `json:"renditions,omitempty" doc:"Those in the disk cache now"`
+
+	// Of one image only, not in listings.
+	Presets   []PresetInfo      `json:"presets,omitempty" doc:"What is made of it beforehand, and how far it is"`
+	Published []PublicationInfo `json:"published,omitempty" doc:"Where the original was published"`
+	Tasks     []TaskRef         `json:"tasks,omitempty" doc:"Tasks about it, newest first"`
 }
 
 // RenditionInfo describes a rendition that is kept.
@@ -97,6 +102,9 @@ func (s *Server) getImage(ctx context.Context, in *imageID) (*imageAnswer, error
 			Options: r.Options, Format: r.Format.String(), Width: r.Width, Height: r.Height, Pages: r.Pages, Bytes: r.Bytes,
 			SHA256: r.Digest.String(), Created: r.Created,
 		})
+	}
+	if err := s.made(ctx, img, &out); err != nil {
+		return nil, s.problem(ctx, err)
 	}
 	return &imageAnswer{out}, nil
 }

@@ -29,7 +29,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	body := s.uploaded(stored.Image)
+	body := s.uploaded(stored)
 	w.Header().Set("Location", body.URL)
 	w.Header().Set("Etag", originalTag(stored.Image))
 	status := http.StatusCreated

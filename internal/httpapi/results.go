@@ -15,33 +15,38 @@ import (
 
 // Uploaded is what an upload answers of a stored file.
 type Uploaded struct {
-	ID     asset.ID     `json:"id"`
-	Key    string       `json:"key"`
-	Name   string       `json:"name"`
-	URL    string       `json:"url"`
-	Tasks  []string     `json:"tasks"`
-	Format string       `json:"format"`
-	Width  int          `json:"width"`
-	Height int          `json:"height"`
-	Pages  int          `json:"pages"`
-	Bytes  int64        `json:"bytes"`
-	SHA256 asset.Digest `json:"sha256"`
-	Index  *int         `json:"index,omitempty" doc:"Which file of the request, from 0"`
+	ID      asset.ID     `json:"id"`
+	Key     string       `json:"key"`
+	Name    string       `json:"name"`
+	URL     string       `json:"url"`
+	Tasks   []TaskRef    `json:"tasks" doc:"What was submitted with the image"`
+	Format  string       `json:"format"`
+	Width   int          `json:"width"`
+	Height  int          `json:"height"`
+	Pages   int          `json:"pages"`
+	Bytes   int64        `json:"bytes"`
+	SHA256  asset.Digest `json:"sha256"`
+	Presets []PresetInfo `json:"presets" doc:"What is made of it now; their URLs work at once"`
+	Index   *int         `json:"index,omitempty" doc:"Which file of the request, from 0"`
 }
 
 // uploaded describes a stored image.
-func (s *Server) uploaded(img asset.Image) Uploaded {
+func (s *Server) uploaded(stored catalog.Result) Uploaded {
+	img := stored.Image
 	w, h := img.Source.Header.Upright()
 	return Uploaded{
-		ID: img.ID, Key: img.Key, Name: img.Name, URL: s.urlOf(img), Tasks: []string{}, Format: img.Source.Header.Format.String(),
+		ID: img.ID, Key: img.Key, Name: img.Name, URL: s.urlOf(img), Tasks: s.taskRefs(stored.Tasks), Presets: s.promisedPresets(img), Format: img.Source.Header.Format.String(),
 		Width: w, Height: h, Pages: max(img.Source.Header.Pages, 1), Bytes: img.Source.Bytes, SHA256: img.Source.Digest,
 	}
 }
 
+// base is what URLs in answers start with.
+func (s *Server) base() string { return strings.TrimSuffix(s.config.PublicURL, "/") }
+
 // urlOf is where an image is shown: by its key, or by its id when no key points
 // at it.
 func (s *Server) urlOf(img asset.Image) string {
-	base := strings.TrimSuffix(s.config.PublicURL, "/")
+	base := s.base()
 	if img.Key == "" {
 		return base + "/image/" + img.ID.String()
 	}
@@ -72,7 +77,7 @@ func (r result) body(index int) any {
 	if r.err != nil {
 		return failed{asset.CleanName(r.Name), index, problemOf(r.err, r.requestID)}
 	}
-	up := r.server.uploaded(r.stored.Image)
+	up := r.server.uploaded(r.stored)
 	up.Index = &index
 	return up
 }

@@ -40,21 +40,22 @@ type Check struct {
 
 // Deps are the parts that the transport speaks for.
 type Deps struct {
-	Ingest  *ingest.Service
-	Render  *render.Service
-	Purge   *purge.Service
-	Catalog catalog.Catalog
-	Home    *blob.Home
-	Disk    cache.Cache // lists an image's renditions
-	Auth    auth.Authenticator
-	Mint    *asset.Mint
-	Presets native.Presets
-	Metrics Metrics
-	Checks  []Check
-	Expose  http.Handler // /metrics
-	Version string
-	Log     *slog.Logger
-	Tasks   *taskapi.Deps // nil leaves tasks out; its Mint and PublicURL are filled in
+	Ingest   *ingest.Service
+	Render   *render.Service
+	Purge    *purge.Service
+	Catalog  catalog.Catalog
+	Home     *blob.Home
+	Disk     cache.Cache // lists an image's renditions
+	Auth     auth.Authenticator
+	Mint     *asset.Mint
+	Presets  native.Presets
+	Pipeline Pipeline
+	Metrics  Metrics
+	Checks   []Check
+	Expose   http.Handler // /metrics
+	Version  string
+	Log      *slog.Logger
+	Tasks    *taskapi.Deps // nil leaves tasks out; its Mint and PublicURL are filled in
 }
 
 // Server answers HTTP requests. It is safe for concurrent use.

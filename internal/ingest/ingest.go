@@ -23,11 +23,19 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/plan"
+	"safelight/internal/task"
 )
 
 // inspector has a codec process decode a file once and tell what it saw.
 type inspector interface {
 	Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error)
+}
+
+// follower knows what follows on a new image, and on one that is gone: tasks
+// that are committed with the change.
+type follower interface {
+	ForNew(img asset.Image) []task.New
+	Farewell() []task.New
 }
 
 // Service takes files in. It is safe for concurrent use.
@@ -37,11 +45,12 @@ type Service struct {
 	catalog catalog.Catalog
 	codec   inspector
 	mint    *asset.Mint
+	follow  follower
 }
 
-// New makes a service over its parts.
-func New(config Config, store *blob.Home, cat catalog.Catalog, codec inspector, mint *asset.Mint) *Service {
-	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint}
+// New makes a service over its parts; follow may be nil.
+func New(config Config, store *blob.Home, cat catalog.Catalog, codec inspector, mint *asset.Mint, follow follower) *Service {
+	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint, follow: follow}
 }
 
 // Config is what the service was made with.
@@ -194,10 +203,14 @@ func (s *Service) Store(ctx context.Context, f *Spooled) (catalog.Result, error)
 		return catalog.Result{}, err
 	}
 	s.store.Trust(name)
-	change := catalog.Change{Images: []catalog.NewImage{{
-		Image: img, Keys: s.keys(f.File, img), Rule: f.File.Rule, Replay: f.File.Replay,
-	}}}
-	results, err := s.catalog.Commit(ctx, change)
+	stored := catalog.NewImage{Image: img, Keys: s.keys(f.File, img), Rule: f.File.Rule, Replay: f.File.Replay}
+	if s.follow != nil {
+		stored.Tasks = s.follow.ForNew(img)
+		if f.File.Rule == catalog.Replace {
+			stored.Farewell = s.follow.Farewell()
+		}
+	}
+	results, err := s.catalog.Commit(ctx, catalog.Change{Images: []catalog.NewImage{stored}})
 	if err != nil {
 		return catalog.Result{}, err // the bytes are an orphan now; the sweep takes it
 	}

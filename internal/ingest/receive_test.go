@@ -77,7 +77,7 @@ func newFixture(t *testing.T, change func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.store.Close() })
-	f.Service = New(config, blob.NewHome(f.store), f.catalog, f.codec, asset.NewMint([]byte("0123456789abcdef")))
+	f.Service = New(config, blob.NewHome(f.store), f.catalog, f.codec, asset.NewMint([]byte("0123456789abcdef")), nil)
 	return f
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"safelight/internal/format"
+	"safelight/internal/options"
 )
 
 // Config bounds renditions and sets how they are encoded by default.
@@ -53,6 +54,14 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// JPEGQuality is the quality, 1 to 100, that a JPEG with these options gets.
+func (c Config) JPEGQuality(o options.Options) int {
+	if o.Quality != 0 {
+		return o.Quality
+	}
+	return c.Quality[format.JPEG.String()]
 }
 
 // revision changes when the same options come to give other bytes: raise it

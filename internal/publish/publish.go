@@ -46,13 +46,9 @@ func (s *Service) Publish(ctx context.Context, img asset.Image, preset, destinat
 	if err != nil {
 		return p, err
 	}
-	p.Digest, p.Bytes, p.Name = c.digest, c.bytes, d.template.name(img, preset, c.format)
-	row, known, err := s.row(ctx, p)
+	row, known, err := s.aim(ctx, img, d, c, &p)
 	if err != nil {
 		return p, err
-	}
-	if known && path.Ext(row.Name) == path.Ext(p.Name) {
-		p.Name = row.Name // whatever the template says by now
 	}
 	if known && row.State == catalog.Confirmed && row.Digest == p.Digest && row.Name == p.Name {
 		info, err := d.Stat(ctx, p.Name)
@@ -76,6 +72,17 @@ func (s *Service) Publish(ctx context.Context, img asset.Image, preset, destinat
 		}
 	}
 	return s.write(ctx, d, p, r)
+}
+
+// aim sets what a publication's object is to be and its name, and finds the row
+// that it has already.
+func (s *Service) aim(ctx context.Context, img asset.Image, d destination, c content, p *catalog.Publication) (row catalog.Publication, known bool, err error) {
+	p.Digest, p.Bytes, p.Name = c.digest, c.bytes, d.template.name(img, p.Preset, c.format)
+	row, known, err = s.row(ctx, *p)
+	if known && path.Ext(row.Name) == path.Ext(p.Name) {
+		p.Name = row.Name // whatever the template says by now
+	}
+	return row, known, err
 }
 
 // content finds what to publish.
@@ -133,6 +140,12 @@ func (s *Service) write(ctx context.Context, d destination, p catalog.Publicatio
 	if err := verify(ctx, d, p); err != nil {
 		return p, err
 	}
+	return s.confirm(ctx, d, p)
+}
+
+// confirm notes that an object was read back, or removes it where it is not
+// wanted any more.
+func (s *Service) confirm(ctx context.Context, d destination, p catalog.Publication) (catalog.Publication, error) {
 	ok, err := s.records.Confirm(ctx, p)
 	if err != nil {
 		return p, err

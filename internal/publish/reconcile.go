@@ -67,10 +67,7 @@ type Report struct {
 	Strays  int
 }
 
-const (
-	settleTime = time.Hour // after which a state is not taken for work under way
-	pageRows   = 500
-)
+const pageRows = 500
 
 // Reconcile holds every publication against its destination, and the
 // destinations against the catalog. It needs memory for a page of rows only,
@@ -78,7 +75,7 @@ const (
 // over from there on; the error, at the end, says which.
 func (s *Service) Reconcile(ctx context.Context, plan Plan) (Report, error) {
 	r := reconciliation{Service: s, plan: plan, down: map[string]error{}}
-	for _, pass := range []func(context.Context) error{r.rows, r.images, r.strays} {
+	for _, pass := range []func(context.Context) error{r.publications, r.images, r.strays} {
 		if err := pass(ctx); err != nil {
 			return r.report, err
 		}
@@ -116,8 +113,8 @@ func (r *reconciliation) failed(ctx context.Context, destination string, err err
 	return nil
 }
 
-// rows goes through all publications.
-func (r *reconciliation) rows(ctx context.Context) error {
+// publications goes through all rows.
+func (r *reconciliation) publications(ctx context.Context) error {
 	total, err := r.records.CountPublications(ctx)
 	if err != nil {
 		return err
@@ -130,7 +127,7 @@ func (r *reconciliation) rows(ctx context.Context) error {
 		}
 		for _, p := range page {
 			q.After = p
-			if err := r.row(ctx, p); err != nil {
+			if err := r.check(ctx, p); err != nil {
 				return err
 			}
 			r.report.Checked++
@@ -144,15 +141,14 @@ func (r *reconciliation) rows(ctx context.Context) error {
 	}
 }
 
-func (r *reconciliation) row(ctx context.Context, p catalog.Publication) error {
-	settled := time.Since(p.Updated) > settleTime
+func (r *reconciliation) check(ctx context.Context, p catalog.Publication) error {
 	if r.down[p.Destination] != nil {
 		return nil
 	}
 	switch {
 	case p.State == catalog.Confirmed:
 		return r.confirmed(ctx, p)
-	case !settled:
+	case time.Since(p.Updated) < r.settle:
 		return nil
 	case p.State == catalog.Writing:
 		return r.due(p, Unfinished)
@@ -205,7 +201,7 @@ func (r *reconciliation) demote(ctx context.Context, p catalog.Publication) erro
 		return err
 	}
 	defer leave()
-	now, ok, err := r.Service.row(ctx, p)
+	now, ok, err := r.row(ctx, p)
 	if err != nil || !ok || now != p { // it was being written while we read it
 		return err
 	}

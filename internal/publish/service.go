@@ -12,6 +12,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"safelight/internal/asset"
@@ -19,6 +21,7 @@ import (
 	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
+	"safelight/internal/format"
 )
 
 // Records is what the service needs of a catalog.
@@ -38,6 +41,7 @@ type Service struct {
 	log          *slog.Logger
 	turns        turns
 	recalls      flights
+	settle       time.Duration // a state that is older is not taken for work under way
 }
 
 type destination struct {
@@ -49,7 +53,7 @@ type destination struct {
 // New makes a service over its parts. stores has one for each destination of
 // the configuration; disk keeps what was recalled.
 func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, disk cache.Cache, log *slog.Logger) (*Service, error) {
-	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log}
+	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log, settle: time.Hour}
 	s.turns.init()
 	for name, d := range config.Destinations {
 		t, err := d.template()
@@ -62,6 +66,18 @@ func New(config Config, stores map[string]blob.Store, home *blob.Home, records R
 		s.destinations[name] = destination{stores[name], t, d.TakesSources()}
 	}
 	return s, nil
+}
+
+// Destinations are the names of those that there are, in order.
+func (s *Service) Destinations() []string { return slices.Sorted(maps.Keys(s.destinations)) }
+
+// TakesSources tells whether a destination gets originals too.
+func (s *Service) TakesSources(destination string) bool { return s.destinations[destination].sources }
+
+// ObjectName is the name that an image's source (preset "") or rendition gets at
+// a destination.
+func (s *Service) ObjectName(destination string, img asset.Image, preset string, f format.Format) string {
+	return s.destinations[destination].template.name(img, preset, f)
 }
 
 // destination finds one by its name. One that is not configured (any more) is

@@ -37,6 +37,7 @@ const (
 	sqlLiveTask
 	sqlNextLane
 	sqlReadyTasks
+	sqlReadyIDs
 	sqlRunningOf
 	sqlRunningLock
 	sqlMakeDue
@@ -95,7 +96,7 @@ var writeSQL = [writeStatements]string{
 
 	sqlInsertTask: textInsertTask, sqlReplaceTask: textReplaceTask, sqlMoveTask: textMoveTask,
 	sqlLoadTask: textLoadTask, sqlLiveTask: textLiveTask,
-	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
+	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlReadyIDs: textReadyIDs, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
 	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
 	sqlPrune: textPrune, sqlAnnounce: textAnnounce,
 

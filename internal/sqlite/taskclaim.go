@@ -3,13 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
-
-	crypto "crypto/rand"
 
 	"safelight/internal/task"
 )
@@ -56,7 +54,7 @@ type lane struct {
 	lockLimit   int
 }
 
-// maxLanes bounds how many lanes of a function one claim looks at.
+// maxLanes bounds how many lanes of a function one claim serves at a rank.
 const maxLanes = 256
 
 // claiming is one claim under way. It goes through the ranks (priorities) from
@@ -73,11 +71,10 @@ type claiming struct {
 }
 
 func (k *claiming) run() error {
-	functions := k.c.Functions
-	if n := len(functions); n > 1 { // none is always first
-		at := rand.IntN(n)
-		functions = append(append(make([]string, 0, n), functions[at:]...), functions[:at]...)
-	}
+	functions := slices.Compact(slices.Sorted(slices.Values(k.c.Functions)))
+	rand.Shuffle(len(functions), func(i, j int) { // none is always first
+		functions[i], functions[j] = functions[j], functions[i]
+	})
 	from := make(map[string]int64, len(functions)) // by function: the rank to look from
 	for _, f := range functions {
 		from[f] = math.MinInt64
@@ -168,6 +165,9 @@ func (k *claiming) level(rank int64, heads []lane) error {
 // lanes lists the lanes of a function at a rank: those of the one owner whose
 // tasks are asked for, or of all, beginning after the one served last.
 func (k *claiming) lanes(function string, rank int64) ([]lane, error) {
+	if room, err := k.roomIn(lane{function: function}, 1); err != nil || room == 0 {
+		return nil, err
+	}
 	if own := k.c.Owner; own != "" {
 		return k.between(nil, lane{function: function, rank: rank, owner: own}, own+"\x00")
 	}
@@ -180,7 +180,8 @@ func (k *claiming) lanes(function string, rank int64) ([]lane, error) {
 }
 
 // between adds the lanes from a place on whose owners are below end ("" is no
-// end), up to maxLanes in all.
+// end), up to maxLanes in all. Lanes whose lock is full are passed over, so that
+// however many there are they hide no others.
 func (k *claiming) between(found []lane, at lane, end string) ([]lane, error) {
 	rank := at.rank
 	for len(found) < maxLanes {
@@ -191,33 +192,34 @@ func (k *claiming) between(found []lane, at lane, end string) ([]lane, error) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, l)
+		room, err := k.roomIn(l, 1)
+		if err != nil {
+			return nil, err
+		}
+		if room > 0 {
+			found = append(found, l)
+		}
 		at = after(l)
 	}
 	return found, nil
 }
 
-// serve claims up to want tasks of one owner's lanes.
+// serve claims up to want tasks of one owner's lanes, function by function.
 func (k *claiming) serve(lanes []lane, want int) (int, error) {
 	got := 0
-	for _, l := range lanes {
-		if got == want {
-			break
+	for len(lanes) > 0 && got < want {
+		same := 1
+		for same < len(lanes) && lanes[same].function == lanes[0].function {
+			same++
 		}
-		room, err := k.roomIn(l, want-got)
+		n, err := k.merge(lanes[:same], want-got)
 		if err != nil {
 			return got, err
 		}
-		n, err := k.take(l, room)
-		if err != nil {
-			return got, err
+		if got += n; n > 0 {
+			k.q.turn[lanes[0].function] = lanes[0].owner
 		}
-		got += n
-		k.left -= n
-		k.use(l, n)
-	}
-	if got > 0 {
-		k.q.turn[lanes[0].function] = lanes[0].owner
+		lanes = lanes[same:]
 	}
 	return got, nil
 }
@@ -261,32 +263,4 @@ func (k *claiming) use(l lane, n int) {
 			k.room[kind] -= n
 		}
 	}
-}
-
-// take claims the first tasks of a lane.
-func (k *claiming) take(l lane, n int) (int, error) {
-	if n == 0 {
-		return 0, nil
-	}
-	tasks, err := k.t.tasks(sqlReadyTasks, l.function, l.rank, l.owner, l.lock, n)
-	if err != nil {
-		return 0, err
-	}
-	policy := k.q.cfg.Policies.For(l.function)
-	for i := range tasks {
-		tasks[i].Claimed(k.c, newToken(), policy, k.now, k.steady)
-		k.done.note(&tasks[i])
-		if err := k.t.moveTask(&tasks[i]); err != nil {
-			return 0, err
-		}
-	}
-	k.claimed = append(k.claimed, tasks...)
-	return len(tasks), nil
-}
-
-// newToken is 128 random bits.
-func newToken() string {
-	var b [16]byte
-	_, _ = crypto.Read(b[:])
-	return hex.EncodeToString(b[:])
 }

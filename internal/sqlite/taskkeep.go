@@ -29,7 +29,8 @@ func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 			if err := q.makeDue(t, now, done); err != nil {
 				return err
 			}
-			return q.takeBack(t, now, steady, done, sqlExpired, steady.UnixMilli(), tickBatch)
+			_, err := q.takeBack(t, now, steady, done, sqlExpired, steady.UnixMilli(), tickBatch)
+			return err
 		})
 		if err != nil {
 			return time.Time{}, err
@@ -80,21 +81,22 @@ func (q *Tasks) makeDue(t *tx, now time.Time, done *effects) error {
 	return rows.Err()
 }
 
-// takeBack ends the leases of the tasks that a statement selects.
-func (q *Tasks) takeBack(t *tx, now, steady time.Time, done *effects, statement int, args ...any) error {
+// takeBack ends the leases of the tasks that a statement selects, and tells how
+// many there were.
+func (q *Tasks) takeBack(t *tx, now, steady time.Time, done *effects, statement int, args ...any) (int, error) {
 	lost, err := t.tasks(statement, args...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i := range lost {
 		again := lost[i].Again != nil
 		q.left(&task.Task{Function: lost[i].Function, State: task.Ready}, lost[i].Lock, done)
 		lost[i].Expire(q.cfg.Policies.For(lost[i].Function), now, steady)
 		if err := q.settle(t, &lost[i], again, now, done); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(lost), nil
 }
 
 // Abandon implements task.Keeper.
@@ -102,10 +104,9 @@ func (q *Tasks) Abandon(ctx context.Context, worker string) (int, error) {
 	total := 0
 	for {
 		n := 0
-		err := q.change(ctx, func(t *tx, done *effects) error {
+		err := q.change(ctx, func(t *tx, done *effects) (err error) {
 			now, steady := q.clock()
-			err := q.takeBack(t, now, steady, done, sqlHeldBy, worker, tickBatch)
-			n = len(done.changed)
+			n, err = q.takeBack(t, now, steady, done, sqlHeldBy, worker, tickBatch)
 			return err
 		})
 		if err != nil || n == 0 {

@@ -55,15 +55,43 @@ func (t *tx) replaceTask(k *task.Task) error {
 	return err
 }
 
+// storedNew is a task.New as it is stored: an id in its JSON is for clients,
+// and can't be read back without the mint; and arguments stay as they came.
+type storedNew struct {
+	task.New
+	Image []byte `json:"image,omitempty"`
+	Args  string `json:"args"`
+}
+
+func encodeNew(n *task.New) (string, error) {
+	if n == nil {
+		return "", nil
+	}
+	text, err := json.Marshal(storedNew{New: *n, Image: idBytes(n.Image), Args: string(n.Args)})
+	if err != nil {
+		return "", fault.Wrap(fault.Internal, err, "a task can't be encoded")
+	}
+	return string(text), nil
+}
+
+func decodeNew(text []byte, owner string) (*task.New, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var s storedNew
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "the database is damaged")
+	}
+	s.New.Owner, s.New.Args = owner, json.RawMessage(s.Args)
+	copy(s.New.Image[:], s.Image)
+	return &s.New, nil
+}
+
 // taskRow are the values of taskColumns.
 func taskRow(k *task.Task) ([]any, error) {
-	again := ""
-	if k.Again != nil {
-		text, err := json.Marshal(k.Again)
-		if err != nil {
-			return nil, fault.Wrap(fault.Internal, err, "a task can't be encoded")
-		}
-		again = string(text)
+	again, err := encodeNew(k.Again)
+	if err != nil {
+		return nil, err
 	}
 	output, outputBytes, outputType := outputRow(k.Output)
 	return []any{
@@ -129,12 +157,8 @@ func scanTask(s scanner) (task.Task, error) {
 	if len(result) > 0 {
 		k.Result = result
 	}
-	if len(again) > 0 {
-		k.Again = new(task.New)
-		if err := json.Unmarshal(again, k.Again); err != nil {
-			return task.Task{}, fault.Wrap(fault.Internal, err, "the database is damaged")
-		}
-		k.Again.Owner = k.Owner
+	if k.Again, err = decodeNew(again, k.Owner); err != nil {
+		return task.Task{}, err
 	}
 	if len(output) > 0 {
 		k.Output = &task.Output{Bytes: outputBytes, Type: outputType}

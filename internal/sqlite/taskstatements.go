@@ -26,6 +26,8 @@ const (
 		ORDER BY rank, owner, lock_name, id LIMIT 1`
 	textReadyTasks = `SELECT ` + taskColumns + ` FROM tasks
 		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
+	textReadyIDs = `SELECT id FROM tasks
+		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
 	textRunningOf   = `SELECT count(*) FROM tasks WHERE state = 2 AND function = ?`
 	textRunningLock = `SELECT count(*) FROM tasks WHERE state = 2 AND lock_name = ? AND lock_name <> ''`
 

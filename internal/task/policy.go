@@ -35,8 +35,8 @@ func (p Policy) Validate() error {
 	if p.RetryUnit < 0 || p.RetryMax < 0 || p.RetryJitter < 0 || p.RetryJitter > 1 {
 		errs = append(errs, errors.New("retry_unit and retry_max must not be negative, and retry_jitter from 0 to 1"))
 	}
-	if p.Timeout <= 0 || p.Timeout > MaxTimeout {
-		errs = append(errs, fmt.Errorf("timeout: %s is not above 0 and at most %s", p.Timeout, MaxTimeout))
+	if p.Timeout < time.Millisecond || p.Timeout > MaxTimeout {
+		errs = append(errs, fmt.Errorf("timeout: %s is not from 1ms to %s", p.Timeout, MaxTimeout))
 	}
 	if p.Concurrency < 0 || p.MaxPostpones < 0 {
 		errs = append(errs, errors.New("concurrency and max_postpones must not be negative"))

@@ -123,7 +123,8 @@ type Output struct {
 	Type   string       `json:"type"` // media type, as told by the bytes
 }
 
-// New is a task to submit. Zero values take the function's or nothing.
+// New is a task to submit. Zero values take the function's or nothing; times
+// are cut to milliseconds.
 type New struct {
 	Owner       string          `json:"-"`
 	Function    string          `json:"function"`
@@ -181,7 +182,7 @@ func (n *New) Check(now time.Time) error {
 	if err := CheckJSON("args", n.Args, MaxArgsBytes); err != nil {
 		return err
 	}
-	if n.RunAt.Before(now) {
+	if n.RunAt = n.RunAt.UTC().Truncate(time.Millisecond); n.RunAt.Before(now) {
 		n.RunAt = now
 	}
 	if n.Lock.Name != "" && n.Lock.Limit == 0 {
@@ -194,13 +195,14 @@ func (n *New) Check(now time.Time) error {
 		return fault.New(fault.Invalid, "priority: %d is not from %d to %d", n.Priority, MinPriority, MaxPriority)
 	case n.MaxAttempts < 0 || n.MaxAttempts > MaxAttemptsLimit:
 		return fault.New(fault.Invalid, "max_attempts: %d is not from 1 to %d", n.MaxAttempts, MaxAttemptsLimit)
-	case n.Timeout < 0 || n.Timeout > MaxTimeout:
-		return fault.New(fault.Invalid, "timeout: %s is not above 0 and at most %s", n.Timeout, MaxTimeout)
+	case n.Timeout != 0 && (n.Timeout < time.Millisecond || n.Timeout > MaxTimeout):
+		return fault.New(fault.Invalid, "timeout: %s is not from 1ms to %s", n.Timeout, MaxTimeout)
 	case n.RunAt.Sub(now) > MaxAhead:
 		return fault.New(fault.Invalid, "run_at: %s is more than ten years ahead", n.RunAt.UTC().Format(time.RFC3339))
 	case n.Lock.Name == "" && n.Lock.Limit != 0, n.Lock.Limit < 0, n.Lock.Limit > MaxLockLimit:
 		return fault.New(fault.Invalid, "lock: expected a name, and a limit from 1 to %d", MaxLockLimit)
 	}
+	n.Timeout = n.Timeout.Truncate(time.Millisecond)
 	return nil
 }
 

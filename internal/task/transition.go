@@ -40,7 +40,7 @@ func (t *Task) take(n New, now time.Time) {
 
 // wait lets the task run at a time.
 func (t *Task) wait(at, now time.Time) {
-	if at.Before(now) {
+	if at = at.Truncate(time.Millisecond); at.Before(now) {
 		at = now
 	}
 	t.RunAt, t.Updated = at, now
@@ -71,14 +71,14 @@ func (t *Task) Claimed(c Claim, token string, p Policy, now, steady time.Time) {
 	t.State, t.Worker, t.Lease = Running, c.Worker, token
 	t.Attempt++
 	t.Started, t.Updated = now, now
-	t.Deadline = steady.Add(timeout)
+	t.Deadline = steady.Add(timeout).Truncate(time.Millisecond)
 	t.Progress, t.Message, t.Output = 0, "", nil
 	t.extend(c.Lease, steady)
 }
 
 // extend moves the end of the lease, never beyond the attempt's deadline.
 func (t *Task) extend(lease time.Duration, steady time.Time) {
-	t.Until = steady.Add(lease)
+	t.Until = steady.Add(lease).Truncate(time.Millisecond)
 	if t.Until.After(t.Deadline) {
 		t.Until = t.Deadline
 	}

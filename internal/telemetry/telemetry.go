@@ -56,7 +56,10 @@ type Metrics struct {
 	uploadTime prometheus.Histogram
 	uploaded   prometheus.Counter
 	renditions [render.FromHome + 1]prometheus.Counter
-	series     sync.Map // request → series, so that the fast path hashes no labels
+	attempts   attempts
+	mu         sync.Mutex
+	functions  map[string]struct{} // of tasks, that have labels
+	series     sync.Map            // request → series, so that the fast path hashes no labels
 }
 
 type request struct {
@@ -90,6 +93,7 @@ func New(version string) *Metrics {
 	for status, from := range map[render.Status]string{render.FromMemory: "memory", render.FromDisk: "disk", render.Made: "render", render.Joined: "coalesced", render.FromHome: "home"} {
 		m.renditions[status] = renditions.WithLabelValues(from)
 	}
+	m.attempts, m.functions = newAttempts(m.registry), make(map[string]struct{})
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "safelight_build_info", Help: "Always 1.", ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
 	m.registry.MustRegister(m.requests, m.duration, m.uploads, m.uploadTime, m.uploaded, renditions, build,

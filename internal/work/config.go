@@ -30,6 +30,7 @@ type Periodic struct {
 	Every    time.Duration  `koanf:"every"`
 	Args     map[string]any `koanf:"args"`
 	Owner    string         `koanf:"owner"` // "" is main
+	AtStart  bool           `koanf:"-"`     // once when a node starts, too
 }
 
 // DefaultConfig is what is in force where nothing is configured.
@@ -107,6 +108,9 @@ func over(base, set task.Policy) task.Policy {
 	return base
 }
 
+// minEvery is the shortest period of a periodic task.
+const minEvery = time.Millisecond
+
 // schedule reads when a periodic task is due.
 func (p Periodic) schedule() (cron.Schedule, error) {
 	if err := task.CheckFunction(p.Function); err != nil {
@@ -116,8 +120,8 @@ func (p Periodic) schedule() (cron.Schedule, error) {
 		return nil, errors.New("expected either cron or every")
 	}
 	if p.Cron == "" {
-		if p.Every < time.Second {
-			return nil, fmt.Errorf("every: %s is shorter than a second", p.Every)
+		if p.Every < minEvery {
+			return nil, fmt.Errorf("every: %s is shorter than %s", p.Every, minEvery)
 		}
 		return every(p.Every), nil
 	}

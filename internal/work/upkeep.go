@@ -69,6 +69,11 @@ func since(keep time.Duration) time.Time {
 // noted on it.
 func (e *Engine) repeat(ctx context.Context) {
 	due := make(map[string]time.Time, len(e.config.Periodic)) // when to submit the next occurrence
+	for name, p := range e.config.Periodic {
+		if p.AtStart {
+			e.atStart(ctx, name, p)
+		}
+	}
 	for ctx.Err() == nil {
 		wake := time.Now().Add(time.Minute)
 		for name, p := range e.config.Periodic {
@@ -88,6 +93,31 @@ func (e *Engine) repeat(ctx context.Context) {
 	}
 }
 
+// atStart submits an occurrence for now.
+func (e *Engine) atStart(ctx context.Context, name string, p Periodic) {
+	n, err := p.occurrence(name)
+	if err == nil {
+		_, err = e.queue.Submit(ctx, []task.New{n})
+	}
+	if err != nil && ctx.Err() == nil {
+		e.log.Warn("a periodic task can't be started; it will run at its next time", "name", name, "error", err)
+	}
+}
+
+// occurrence is a periodic task as it is submitted.
+func (p Periodic) occurrence(name string) (task.New, error) {
+	n := task.New{Owner: p.Owner, Function: p.Function, Name: periodicPrefix + name, Priority: task.Idle}
+	if n.Owner == "" {
+		n.Owner = asset.DefaultOwner
+	}
+	if p.Args == nil {
+		return n, nil
+	}
+	var err error
+	n.Args, err = json.Marshal(p.Args)
+	return n, err
+}
+
 // schedule submits the next occurrence of a periodic task, and answers when to
 // submit the one after. An occurrence that is still waiting for a worker, or
 // for another attempt, stands for those that fall due meanwhile.
@@ -96,14 +126,9 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 	if err != nil {
 		return time.Time{}, err
 	}
-	n := task.New{Owner: p.Owner, Function: p.Function, Name: periodicPrefix + name, Priority: task.Idle}
-	if n.Owner == "" {
-		n.Owner = asset.DefaultOwner
-	}
-	if p.Args != nil {
-		if n.Args, err = json.Marshal(p.Args); err != nil {
-			return time.Time{}, err
-		}
+	n, err := p.occurrence(name)
+	if err != nil {
+		return time.Time{}, err
 	}
 	live, err := e.queue.List(ctx, task.Query{Limit: 1, Filter: task.Filter{
 		Owner: n.Owner, Function: n.Function, Name: n.Name, States: []task.State{task.Scheduled, task.Ready},
@@ -111,13 +136,23 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 	if err != nil {
 		return time.Time{}, err
 	}
-	if len(live.Tasks) == 1 && (live.Tasks[0].State == task.Ready || live.Tasks[0].Attempt > 0) {
-		return time.Now().Add(lookUp), nil
+	now := time.Now()
+	n.RunAt = schedule.Next(now.UTC())
+	if len(live.Tasks) == 1 {
+		// One that is due may not have been made ready yet: to submit the next
+		// now would put it off.
+		if t := live.Tasks[0]; t.State == task.Ready || t.Attempt > 0 || !t.RunAt.After(now) {
+			period := schedule.Next(n.RunAt).Sub(n.RunAt)
+			return now.Add(min(max(period/4, 10*time.Millisecond), waitsStill)), nil
+		}
 	}
-	n.RunAt = schedule.Next(time.Now().UTC())
 	_, err = e.queue.Submit(ctx, []task.New{n})
 	return n.RunAt, err
 }
+
+// waitsStill is when to look again, at the latest, at an occurrence that has not
+// been taken up.
+const waitsStill = time.Second
 
 // periodicPrefix begins the names of periodic tasks.
 const periodicPrefix = "periodic:"

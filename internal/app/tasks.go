@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/diskblob"
+	"safelight/internal/fault"
+	"safelight/internal/guetzli"
+	"safelight/internal/httpapi/taskapi"
+	"safelight/internal/options"
+	"safelight/internal/pipeline"
+	"safelight/internal/publish"
+	"safelight/internal/render"
+	"safelight/internal/task"
+	"safelight/internal/telemetry"
+	"safelight/internal/work"
+)
+
+// openTasks opens the queue, which the catalog commits to as well.
+func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
+	a.functions = a.config.Pipeline.Functions()
+	a.policies = a.config.Tasks.Policies(a.functions)
+	a.signals = task.NewSignals()
+	var err error
+	a.tasks, err = a.db.Tasks(ctx, task.Config{Mint: mint, Policies: a.policies, Signals: a.signals})
+	return err
+}
+
+// startPipeline makes the services that tasks are for, and the engine.
+func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
+	stores, err := a.destinations()
+	if err != nil {
+		return err
+	}
+	publisher, err := publish.New(a.config.Publish, stores, a.home, a.db, a.disk, a.log)
+	if err != nil {
+		return err
+	}
+	a.home.Recall = publisher.Recall
+	encoder, err := a.encoder()
+	if err != nil {
+		return err
+	}
+	a.pipeline, err = pipeline.New(a.config.Pipeline, pipeline.Deps{
+		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder,
+		Quality: a.config.Render.Plan.JPEGQuality, Presets: a.config.Presets, Sweep: a.config.Sweep, Metrics: metrics, Log: a.log, MaxOutput: a.config.Ingest.MaxFileBytes,
+	})
+	if err != nil {
+		return err
+	}
+	a.pipeline.Bind(a.functions)
+	config := a.config.Tasks
+	config.Periodic = maps.Clone(config.Periodic)
+	if config.Periodic == nil {
+		config.Periodic = make(map[string]work.Periodic)
+	}
+	config.Periodic[pipeline.Sweep] = work.Periodic{Function: pipeline.Sweep, Every: a.config.Sweep.Every, AtStart: true}
+	if len(stores) > 0 {
+		config.Periodic[pipeline.Reconcile] = work.Periodic{Function: pipeline.Reconcile, Every: a.config.Pipeline.ReconcileEvery}
+	}
+	a.engine = work.New(config, a.config.Node, a.tasks, a.signals, a.policies, a.functions, metrics, a.log)
+	metrics.Tasks(a.tasks.Counts)
+	return nil
+}
+
+// destinations opens the stores that objects are published to.
+func (a *App) destinations() (map[string]blob.Store, error) {
+	stores := make(map[string]blob.Store)
+	for _, name := range slices.Sorted(maps.Keys(a.config.Publish.Destinations)) {
+		u, err := url.Parse(a.config.Publish.Destinations[name].URL)
+		if err != nil || u.Scheme != "file" {
+			return nil, fault.New(fault.Unsupported, "destinations.%s: only file:// destinations are supported so far", name)
+		}
+		if err := os.MkdirAll(u.Path, 0o750); err != nil {
+			return nil, fmt.Errorf("destinations.%s: %w", name, err)
+		}
+		store, err := diskblob.Open(diskblob.Config{Dir: u.Path, Node: a.config.Node})
+		if err != nil {
+			return nil, fmt.Errorf("destinations.%s: %w", name, err)
+		}
+		a.closers = append(a.closers, store.Close)
+		stores[name] = store
+	}
+	return stores, nil
+}
+
+// encoder is the one that optimises; nil where there is none.
+func (a *App) encoder() (pipeline.Encoder, error) {
+	if a.config.Pipeline.Encoder == pipeline.EncoderNone || a.policies.For(pipeline.Optimize).Worker {
+		return nil, nil
+	}
+	e, err := guetzli.New(a.config.Guetzli, a.log)
+	if fault.Of(err) == fault.Unavailable && err != nil {
+		if a.config.Pipeline.Steps != nil && len(a.config.Presets) > 0 {
+			a.log.Warn("presets are not optimised: the program guetzli is not there; install it, or set pipeline.encoder to none", "path", a.config.Guetzli.Path)
+		}
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return encoder{e, a.config.Guetzli.MaxPixels}, nil
+}
+
+// encoder is guetzli as the pipeline sees it.
+type encoder struct {
+	*guetzli.Encoder
+	maxPixels int64
+}
+
+// Encode encodes.
+func (e encoder) Encode(ctx context.Context, picture *os.File, pixels int64, quality int) (*pipeline.Encoded, error) {
+	r, err := e.Encoder.Encode(ctx, picture, pixels, quality)
+	if err != nil {
+		return nil, err
+	}
+	return &pipeline.Encoded{File: r.File, Bytes: r.Bytes, CPU: r.CPU}, nil
+}
+
+func (e encoder) MaxPixels() int64 { return e.maxPixels }
+func (e encoder) Name() string     { return e.Version() }
+
+// taskDeps are what the transport needs to speak for tasks.
+func (a *App) taskDeps() *taskapi.Deps {
+	return &taskapi.Deps{
+		Engine: a.engine, Tasks: a.tasks, Signals: a.signals, Files: files{a.pipeline},
+		Attended: a.engine.Attendance().Attended, Reserved: a.engine.Reserved, CheckInput: checkInput,
+	}
+}
+
+// checkInput refuses what is no rendition.
+func checkInput(input string) error {
+	_, err := options.Parse(input)
+	return err
+}
+
+// files are the pipeline's as the transport sees them.
+type files struct{ *pipeline.Service }
+
+func (f files) Input(ctx context.Context, t task.Task) (taskapi.Content, error) {
+	return content(f.Service.Input(ctx, t))
+}
+
+func (f files) OpenOutput(ctx context.Context, t task.Task) (taskapi.Content, error) {
+	return content(f.Service.OpenOutput(ctx, t))
+}
+
+func content(c *pipeline.Content, err error) (taskapi.Content, error) {
+	if err != nil {
+		return taskapi.Content{}, err
+	}
+	return taskapi.Content{Body: c, Bytes: c.Bytes, Type: c.Type, Digest: c.Digest}, nil
+}

@@ -1,0 +1,126 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"safelight/internal/options"
+	"safelight/internal/task"
+)
+
+// Config says what is made of images, and what becomes of it.
+type Config struct {
+	// Steps is what is done with every preset, Presets with single ones: any
+	// of render (at upload), optimize (afterwards) and publish.
+	Steps   []string            `koanf:"steps"`
+	Presets map[string][]string `koanf:"presets"`
+	// Expire is how long after publishing local copies are kept; 0 keeps them.
+	Expire time.Duration `koanf:"expire"`
+	// ReconcileEvery is how often the catalog is held against the destinations.
+	ReconcileEvery time.Duration `koanf:"reconcile_every"`
+	// Encoder optimises: "guetzli", or "none".
+	Encoder string `koanf:"encoder"`
+	// Parallel is how many optimisations run at once, on all nodes together.
+	Parallel int `koanf:"parallel"`
+}
+
+// The steps.
+const (
+	StepRender   = "render"
+	StepOptimize = "optimize"
+	StepPublish  = "publish"
+)
+
+// Encoders.
+const (
+	EncoderGuetzli = "guetzli"
+	EncoderNone    = "none"
+)
+
+// DefaultConfig is what is in force where nothing is configured.
+func DefaultConfig() Config {
+	return Config{
+		Steps: []string{StepRender, StepOptimize, StepPublish}, Presets: map[string][]string{},
+		Expire: 120 * time.Hour, ReconcileEvery: 24 * time.Hour, Encoder: EncoderGuetzli, Parallel: 1,
+	}
+}
+
+// Validate tells what is wrong with a configuration, given the presets there
+// are.
+func (c Config) Validate(presets map[string]string) error {
+	var errs []error
+	check := func(where string, steps []string) {
+		for _, s := range steps {
+			if s != StepRender && s != StepOptimize && s != StepPublish {
+				errs = append(errs, fmt.Errorf("%s: expected render, optimize or publish but received %q", where, s))
+			}
+		}
+		if len(steps) > 0 && !slices.Contains(steps, StepRender) {
+			errs = append(errs, fmt.Errorf("%s: what is optimized or published must be rendered: add render, or leave the list empty", where))
+		}
+	}
+	check("pipeline.steps", c.Steps)
+	for name, steps := range c.Presets {
+		check("pipeline.presets."+name, steps)
+		if _, ok := presets[name]; !ok {
+			errs = append(errs, fmt.Errorf("pipeline.presets.%s: there is no preset of this name", name))
+		}
+	}
+	for name, query := range presets {
+		if err := checkPreset(name); err != nil {
+			errs = append(errs, err)
+		}
+		if o, err := options.Parse(query); err == nil && o.Normalize().Identity() && len(c.steps(name)) > 0 {
+			errs = append(errs, fmt.Errorf("presets.%s: %q changes nothing, so there is nothing to render; give it options, or no steps (pipeline.presets)", name, query))
+		}
+	}
+	if c.Expire < 0 || c.ReconcileEvery < time.Second || c.Parallel < 1 {
+		errs = append(errs, errors.New("pipeline: expire must not be negative, reconcile_every at least 1s and parallel at least 1"))
+	}
+	if c.Encoder != EncoderGuetzli && c.Encoder != EncoderNone {
+		errs = append(errs, fmt.Errorf("pipeline.encoder: expected guetzli or none but received %q", c.Encoder))
+	}
+	return errors.Join(errs...)
+}
+
+// maxPresetName bounds names of presets, in bytes: they are parts of names of
+// tasks.
+const maxPresetName = 64
+
+func checkPreset(name string) error {
+	ok := name != "" && len(name) <= maxPresetName
+	for _, c := range []byte(name) {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_')
+	}
+	if !ok || name[0] == '.' {
+		return fmt.Errorf("presets: expected names of 1 to %d letters, digits, dots, dashes and underscores but received %.80q", maxPresetName, name)
+	}
+	if name == sourceName {
+		return fmt.Errorf("presets: the name %q stands for the source", name)
+	}
+	return nil
+}
+
+// steps is what is done with a preset.
+func (c Config) steps(preset string) []string {
+	if own, ok := c.Presets[preset]; ok {
+		return own
+	}
+	return c.Steps
+}
+
+// has tells whether a step is done with a preset.
+func (c Config) has(preset, step string) bool { return slices.Contains(c.steps(preset), step) }
+
+// sourceName is what a source is called where presets have their names.
+const sourceName = "original"
+
+// Priorities of the functions.
+const (
+	priorityRender   = task.Prompt
+	priorityPublish  = task.Normal
+	priorityOptimize = task.Slow
+	priorityBackfill = task.Idle
+)

@@ -1,0 +1,163 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+	"safelight/internal/format"
+	"safelight/internal/plan"
+	"safelight/internal/task"
+	"safelight/internal/work"
+)
+
+// optimizable tells whether a rendition is one that the encoder may make
+// smaller, and has not tried yet.
+func (s *Service) optimizable(r catalog.Rendition) bool {
+	return s.config.has(r.Preset, StepOptimize) && s.Encoder != nil && r.Encoder == "" && r.Note == "" &&
+		r.Format == format.JPEG && r.Pages <= 1 && int64(r.Width)*int64(r.Height) <= s.Encoder.MaxPixels()
+}
+
+// optimize encodes a kept rendition again with more effort, from lossless
+// pixels, and puts the result in its place if it is smaller.
+func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, error) {
+	a, err := argsOf(r.Task)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	o, err := s.preset(a.Preset)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	img, row, why, err := s.toOptimize(ctx, r.Task, a.Preset)
+	if err != nil || why != "" {
+		return orSkip(err, why)
+	}
+	if !s.optimizable(row) {
+		return skip("there is nothing to optimize: only JPEG renditions up to the encoder's size are, and once")
+	}
+	r.Progress(0, "rendering without loss")
+	png, err := s.Render.Lossless(ctx, img, o)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	defer png.File.Close()
+	r.Progress(10, "encoding")
+	encoded, err := s.Encoder.Encode(ctx, png.File, int64(row.Width)*int64(row.Height), s.Quality(o))
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	defer encoded.File.Close()
+	r.Progress(90, "checking")
+	header, err := format.Probe(encoded.File, encoded.Bytes)
+	if err != nil {
+		return work.Outcome{}, fault.Wrap(fault.Unprocessable, err, "the encoder's result is no picture")
+	}
+	if err := same(header, row); err != nil {
+		return work.Outcome{}, err
+	}
+	if _, err := s.Codec.Inspect(ctx, plan.Inspect(header), encoded.File); err != nil {
+		return work.Outcome{}, err
+	}
+	note := renditionResult{Before: row.Bytes, Encoder: s.Encoder.Name(), CPUSeconds: encoded.CPU.Seconds()}
+	return s.replace(ctx, img, row, note, encoded.Bytes, func(fresh *catalog.Rendition) error {
+		return s.keep(ctx, img.Owner, fresh, io.NewSectionReader(encoded.File, 0, encoded.Bytes))
+	})
+}
+
+// toOptimize finds what a task is to optimise; why is not "" when there is
+// nothing to do.
+func (s *Service) toOptimize(ctx context.Context, t task.Task, preset string) (img asset.Image, row catalog.Rendition, why string, err error) {
+	img, ok, err := s.subject(ctx, t)
+	if err != nil || !ok {
+		return img, row, whyGone, err
+	}
+	row, err = s.Catalog.RenditionOf(ctx, img.Owner, img.ID, preset)
+	if fault.Of(err) == fault.NotFound {
+		return img, row, "there is no rendition yet", nil
+	}
+	return img, row, "", err
+}
+
+// same refuses a result that is not the same picture in the same format.
+func same(h format.Header, row catalog.Rendition) error {
+	w, height := h.Upright()
+	if h.Format != row.Format || w != row.Width || height != row.Height {
+		return fault.New(fault.Unprocessable, "the encoder's result is a %s of %d×%d px; expected a %s of %d×%d px",
+			h.Format, w, height, row.Format, row.Width, row.Height)
+	}
+	return nil
+}
+
+// replace puts an encoder's result in the place of the fast rendition, if it is
+// smaller; otherwise it is noted that the encoder has tried.
+func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, note renditionResult, bytes int64, keep func(*catalog.Rendition) error) (work.Outcome, error) {
+	fresh := row
+	if bytes >= row.Bytes {
+		note.Tried = bytes
+		fresh.Note = encodeNote(note)
+		if err := s.Catalog.PutRendition(ctx, img.Owner, fresh); err != nil {
+			return orGone(err)
+		}
+		result := resultOf(fresh)
+		result.Before, result.Tried, result.Encoder, result.CPUSeconds = row.Bytes, bytes, note.Encoder, note.CPUSeconds
+		return work.Outcome{Result: result}, nil
+	}
+	fresh.Encoder, fresh.Note = note.Encoder, encodeNote(note)
+	if err := keep(&fresh); err != nil {
+		return orGone(err)
+	}
+	s.show(ctx, img, fresh)
+	s.Metrics.Saved(row.Bytes - fresh.Bytes)
+	result := resultOf(fresh)
+	result.Before, result.CPUSeconds = row.Bytes, note.CPUSeconds
+	return work.Outcome{Result: result, Next: own(img.Owner, s.publishTasks(img, row.Preset, row.Format))}, nil
+}
+
+func encodeNote(note renditionResult) string {
+	text, err := json.Marshal(note)
+	if err != nil {
+		return "{}"
+	}
+	return string(text)
+}
+
+// optimized takes over what a worker outside has encoded.
+func (s *Service) optimized(ctx context.Context, t task.Task, _ json.RawMessage) (work.Outcome, error) {
+	a, err := argsOf(t)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	img, row, why, err := s.toOptimize(ctx, t, a.Preset)
+	if err != nil || why != "" {
+		return orSkip(err, why)
+	}
+	out, err := s.openOutput(ctx, t)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	defer out.Close()
+	header, err := s.prove(ctx, out, t.Output.Bytes, row.Format)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	if err := same(header, row); err != nil {
+		return work.Outcome{}, err
+	}
+	note := renditionResult{Before: row.Bytes, Encoder: "worker " + t.Worker}
+	return s.replace(ctx, img, row, note, t.Output.Bytes, func(fresh *catalog.Rendition) error {
+		return s.keep(ctx, img.Owner, fresh, out)
+	})
+}
+
+// openOutput opens what a worker has uploaded.
+func (s *Service) openOutput(ctx context.Context, t task.Task) (blob.Reader, error) {
+	if t.Output == nil {
+		return nil, fault.New(fault.Invalid, "output: upload the result before reporting the task done")
+	}
+	return s.Home.Open(ctx, blob.OutputName(t.Output.Digest.String()))
+}

@@ -1,0 +1,239 @@
+package publish
+
+import (
+	"context"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"safelight/internal/asset"
+	"safelight/internal/blob"
+	"safelight/internal/catalog"
+	"safelight/internal/fault"
+	"safelight/internal/format"
+)
+
+// away makes an image whose source is published at destinations and not at
+// home any more.
+func (f *fixture) away(data string, destinations ...string) (asset.Image, []catalog.Publication) {
+	f.t.Helper()
+	img := f.upload("main", asset.CleanName(data[:6]), data)
+	var published []catalog.Publication
+	for _, d := range destinations {
+		published = append(published, f.publish(img, "", d))
+	}
+	f.expired(img, future(), 1)
+	return img, published
+}
+
+func (f *fixture) damage(p catalog.Publication) {
+	f.t.Helper()
+	data, err := os.ReadFile(f.object(p))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := os.WriteFile(f.object(p), data, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// temps counts the home store's temporary files.
+func (f *fixture) temps() int {
+	f.t.Helper()
+	files, err := os.ReadDir(f.homeDir + "/tmp/local")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return len(files) - 1 // and the lock
+}
+
+func TestRecall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	data := strings.Repeat("source ", 100_000)
+	img, published := f.away(data, "x")
+	name := blob.SourceName(img.Source.Digest.String())
+	f.wantOpens(name, data)
+	f.damage(published[0])
+	f.wantOpens(name, data) // from the disk cache
+	if err := os.Remove(f.object(published[0])); err != nil {
+		t.Fatal(err)
+	}
+	f.wantOpens(name, data)
+	if n := f.temps(); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.home.Open(t.Context(), name)
+	wantKind(t, err, fault.Unavailable) // it may come back
+}
+
+func TestRecalledRenditionGoesWithItsSource(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img := f.upload("main", "a.jpg", "source")
+	r := f.render(img, "thumb", format.JPEG, "thumb")
+	p := f.publish(img, "thumb", "x")
+	f.expired(img, future(), 1, "not published")
+	name := blob.RenditionName(r.Digest.String())
+	f.wantOpens(name, "thumb")
+	f.damage(p)
+	f.wantOpens(name, "thumb")
+	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.home.Open(t.Context(), name)
+	wantKind(t, err, fault.Internal)
+}
+
+func TestRecallOfDamagedObjects(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img, published := f.away("source", "x", "y")
+	name := blob.SourceName(img.Source.Digest.String())
+	f.damage(published[0])
+	f.wantOpens(name, "source") // the other has it
+	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
+		t.Fatal(err)
+	}
+	f.damage(published[1])
+	_, err := f.home.Open(t.Context(), name)
+	wantKind(t, err, fault.Internal)
+	if !strings.Contains(err.Error(), "x: ") || !strings.Contains(err.Error(), "y: ") {
+		t.Errorf("it does not name both: %v", err)
+	}
+	if err := os.Remove(f.object(published[1])); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.home.Open(t.Context(), name)
+	wantKind(t, err, fault.Unavailable)
+	if list, err := f.disk.List(t.Context(), img.Source.Digest); err != nil || len(list) != 0 {
+		t.Errorf("damaged bytes were cached: %v, %v", list, err)
+	}
+	if n := f.temps(); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+func TestRecallOfWhatIsNowhere(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img := f.upload("main", "a.jpg", "source")
+	digest := asset.Digest{1}.String()
+	for _, name := range []string{blob.SourceName(digest), blob.RenditionName(digest), "other/" + digest, "sources/" + digest, "x"} {
+		_, err := f.Recall(t.Context(), name)
+		wantKind(t, err, fault.NotFound)
+	}
+	p := f.publish(img, "", "x")
+	if err := f.db.Intend(t.Context(), p); err != nil { // not confirmed any more
+		t.Fatal(err)
+	}
+	_, err := f.Recall(t.Context(), blob.SourceName(img.Source.Digest.String()))
+	wantKind(t, err, fault.NotFound)
+}
+
+func TestRecallIsTheLastCopysWayBack(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img, published := f.away("source", "x")
+	f.wantObject(f.publish(img, "", "y"), "source") // out of the other destination
+	if err := os.Remove(f.object(published[0])); err != nil {
+		t.Fatal(err)
+	}
+	f.publish(img, "", "x") // and back
+	f.wantObject(published[0], "source")
+
+	img, published = f.away("only copy", "x")
+	hidden := f.object(published[0]) + ".hidden" // as a mount that is away
+	if err := os.Rename(f.object(published[0]), hidden); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.Publish(t.Context(), img, "", "x")
+	wantKind(t, err, fault.Unavailable)
+	f.wantState(img, catalog.Confirmed) // or nobody would look there again
+	if err := os.Rename(hidden, f.object(published[0])); err != nil {
+		t.Fatal(err)
+	}
+	f.wantOpens(blob.SourceName(img.Source.Digest.String()), "only copy")
+}
+
+func TestConcurrentRecallsFetchOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img, _ := f.away("source", "x")
+	var opened atomic.Int32
+	gate := make(chan struct{})
+	f.stores["x"].onOpen = func(string) { opened.Add(1); <-gate }
+	name := blob.SourceName(img.Source.Digest.String())
+	gone, cancel := context.WithCancel(t.Context())
+	var wg, left sync.WaitGroup
+	left.Go(func() { // the first to come, who goes away
+		_, err := f.home.Open(gone, name)
+		if fault.Of(err) != fault.Canceled {
+			t.Errorf("a cancelled recall gave %v", err)
+		}
+	})
+	for opened.Load() == 0 {
+		runtime.Gosched()
+	}
+	const readers = 20
+	for range readers {
+		wg.Go(func() {
+			r, err := f.home.Open(t.Context(), name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer r.Close()
+			if data, err := io.ReadAll(r); err != nil || string(data) != "source" {
+				t.Errorf("%q, %v", data, err)
+			}
+		})
+	}
+	for f.recalls.count(name) < readers+1 {
+		runtime.Gosched()
+	}
+	cancel()
+	left.Wait()
+	close(gate)
+	wg.Wait()
+	if n := opened.Load(); n != 1 {
+		t.Errorf("it was fetched %d times", n)
+	}
+	if n := f.temps(); n != 0 {
+		t.Errorf("%d temporary files are left", n)
+	}
+}
+
+// count is how many wait for a name.
+func (s *flights) count(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.running[name]; ok {
+		return f.members
+	}
+	return 0
+}
+
+func TestRecallIsCancelledWithItsLastCaller(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img, _ := f.away("source", "x")
+	gone, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	gate := make(chan struct{})
+	f.stores["x"].onOpen = func(string) { cancel(); <-gate; close(done) }
+	_, err := f.home.Open(gone, blob.SourceName(img.Source.Digest.String()))
+	wantKind(t, err, fault.Canceled)
+	f.stores["x"].onOpen = nil
+	close(gate)
+	<-done
+	f.wantOpens(blob.SourceName(img.Source.Digest.String()), "source")
+}
