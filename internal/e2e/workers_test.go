@@ -34,7 +34,7 @@ const examplesDir = "../../examples/workers"
 // exampleWorker is a running worker.
 type exampleWorker struct {
 	cmd  *exec.Cmd
-	log  *lines
+	log  string        // a file, which unlike a pipe nobody who outlives the worker keeps open
 	done chan struct{} // closed when it has been reaped
 	err  error         // its exit, after done
 }
@@ -58,27 +58,25 @@ func (s *server) work(t *testing.T, language string, env ...string) *exampleWork
 		}
 		command = []string{to}
 	}
-	w := &exampleWorker{cmd: exec.Command(command[0], command[1:]...), log: &lines{}, done: make(chan struct{})}
-	w.cmd.Dir = examplesDir
-	w.cmd.Env = append(os.Environ(), append([]string{"SAFELIGHT_SERVER=" + s.url, "WORKER=" + language}, env...)...)
-	out, err := w.cmd.StdoutPipe()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.cmd.Stderr = w.cmd.Stdout
+	defer log.Close()
+	w := &exampleWorker{cmd: exec.Command(command[0], command[1:]...), log: log.Name(), done: make(chan struct{})}
+	w.cmd.Dir = examplesDir
+	w.cmd.Env = append(os.Environ(), append([]string{"SAFELIGHT_SERVER=" + s.url, "WORKER=" + language}, env...)...)
+	w.cmd.Stdout, w.cmd.Stderr = log, log
 	if err := w.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		for scan := bufio.NewScanner(out); scan.Scan(); {
-			w.log.add(scan.Text())
-		}
 		w.err = w.cmd.Wait()
 		close(w.done)
 	}()
 	t.Cleanup(func() {
 		w.signal(syscall.SIGKILL)
-		t.Logf("%s worker: %v\n%s", language, w.err, w.log)
+		t.Logf("%s worker: %v\n%s", language, w.err, w.said())
 	})
 	return w
 }
@@ -87,6 +85,15 @@ func (s *server) work(t *testing.T, language string, env ...string) *exampleWork
 func (w *exampleWorker) signal(sig syscall.Signal) {
 	_ = w.cmd.Process.Signal(sig)
 	<-w.done
+}
+
+// said is what the worker has written.
+func (w *exampleWorker) said() string {
+	text, err := os.ReadFile(w.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // taskState is a task as the server tells it.
@@ -269,9 +276,9 @@ func stuck(t *testing.T, s *server, language string) (*exampleWorker, taskState,
 	select {
 	case <-begun:
 	case <-w.done:
-		t.Fatalf("the worker ended: %v\n%s", w.err, w.log)
+		t.Fatalf("the worker ended: %v\n%s", w.err, w.said())
 	case <-time.After(time.Minute):
-		t.Fatalf("the worker did not begin\n%s\n%s", w.log, s.log)
+		t.Fatalf("the worker did not begin\n%s\n%s", w.said(), s.log)
 	}
 	return w, task, script
 }

@@ -104,7 +104,8 @@ work() {
 	while kill -0 "$pid" 2>/dev/null && ! ((stopping)); do
 		sleep "$beat" & nap=$!
 		wait -n "$pid" "$nap" 2>/dev/null
-		kill -INT "$nap" 2>/dev/null || { ((stopping)) || heartbeat; }
+		disown "$nap" 2>/dev/null # or bash would tell of its end
+		kill "$nap" 2>/dev/null || ((stopping)) || heartbeat
 		[[ $status == 4?? && $status != 429 ]] && break # the lease is lost, or the task cancelled
 	done
 	if ((stopping)) || [[ $status == 4?? && $status != 429 ]]; then
