@@ -19,6 +19,7 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/sqlite"
+	"safelight/internal/task"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,7 +39,7 @@ func open(t testing.TB, dir string) *sqlite.DB {
 }
 
 func TestConformance(t *testing.T) {
-	catalogtest.Run(t, func(t *testing.T) catalog.Catalog { return open(t, t.TempDir()) })
+	catalogtest.Run(t, func(t *testing.T) catalog.Catalog { return openCatalog(t, task.NewSignals()) })
 }
 
 func add(db *sqlite.DB, source uint64, key string) error {

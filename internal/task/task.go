@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"safelight/internal/asset"
@@ -223,7 +224,7 @@ func checkText(field, text string, limit int) error {
 	if len(text) > limit {
 		return fault.Limit(fault.Invalid, field+" length", int64(limit), int64(len(text)), "%s: %d bytes are more than %d", field, len(text), limit)
 	}
-	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		return fault.New(fault.Invalid, "%s: control characters and broken UTF-8 are not allowed", field)
 	}
 	return nil
@@ -244,7 +245,7 @@ func CheckJSON(field string, text json.RawMessage, limit int) error {
 // characters other than line breaks and tabs.
 func Cut(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return ' '
 		}
 		return r

@@ -18,7 +18,8 @@ import (
 )
 
 // Run checks a catalog; open gives an empty one that only this test uses. The
-// janitor's part runs where the catalog implements catalog.Janitor too.
+// janitor's part runs where the catalog implements catalog.Janitor too, and the
+// part about tasks where it is Queued.
 func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 	for _, c := range []struct {
 		name string
@@ -70,6 +71,13 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 		{"publications: forgotten", forgetting},
 		{"publications: unknown names", unknownNames},
 		{"expiry: images of a source", imagesOf},
+		{"tasks: with an image", tasksWithImage},
+		{"tasks: all or nothing", tasksOrNothing},
+		{"tasks: not again for a replay", tasksReplayed},
+		{"tasks: about an image that loses its key", tasksFarewell},
+		{"tasks: with a delete", tasksOfDelete},
+		{"tasks: of one name", tasksNamed},
+		{"tasks: concurrently", tasksConcurrently},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

@@ -18,7 +18,7 @@ import (
 
 var (
 	modelFunctions = []string{plain, single, triple, bounded, hurried, fragile}
-	modelOwners    = []string{"o1", "o2"}
+	modelOwners    = []string{"o1", "o1", "o2"}
 	modelWorkers   = []string{"w1", "w2"}
 	modelImages    = []asset.ID{mint.New(origin), mint.New(origin)}
 	modelLimits    = map[string]int{"one": 1, "two": 2} // of locks
@@ -62,7 +62,7 @@ func (g *game) drawNew(rt *rapid.T) task.New {
 	n := task.New{
 		Owner:    rapid.SampledFrom(modelOwners).Draw(rt, "owner"),
 		Function: rapid.SampledFrom(modelFunctions).Draw(rt, "function"),
-		Name:     rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(rt, "name"),
+		Name:     rapid.SampledFrom([]string{"", "a", "a", "b"}).Draw(rt, "name"),
 		Args:     fmt.Appendf(nil, `{"n":%d}`, rapid.IntRange(0, 99).Draw(rt, "n")),
 		Image:    rapid.SampledFrom([]asset.ID{{}, modelImages[0], modelImages[1]}).Draw(rt, "image"),
 		Input:    rapid.SampledFrom([]string{"", "w=500"}).Draw(rt, "input"),

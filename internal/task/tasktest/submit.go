@@ -190,14 +190,15 @@ func submitReopen(t *testing.T, b *bed) {
 	if !ok {
 		t.Skip("the queue can't be opened again")
 	}
-	waits, held, done := b.add(t, full(plain)), b.add(t, named("held", "x")), b.add(t, job("done"))
-	held = b.take(t, held.Function)
+	waits := b.add(t, full(plain))
+	b.submit(t, named("held", "x"), job("done"))
+	b.take(t, "held")
 	r := says(b.take(t, "done"), task.Succeeded)
 	r.Result = json.RawMessage(`{"ok":true}`)
-	done = b.accept(t, r)
+	done := b.accept(t, r)
 	repeat := full("held")
 	repeat.Name = "x"
-	held = b.add(t, repeat)
+	held := b.add(t, repeat)
 	if err := b.Announce(ctx, []string{plain}); err != nil {
 		t.Fatal(err)
 	}
