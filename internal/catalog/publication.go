@@ -45,15 +45,19 @@ func (s PublicationState) String() string {
 // MarshalText writes the name.
 func (s PublicationState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// NameWithdrawn is the code of an error: the name will be free soon.
+const NameWithdrawn = "name-withdrawn"
+
 // Publications keeps track of objects at destinations. A row is there before
 // the first byte is written, and outlives the image: deleting or replacing an
 // image withdraws its publications in the same transaction.
 type Publications interface {
 	// Intend notes, before any byte is written, that an object is going to be
 	// written; State and Updated of p do not count. The image must exist
-	// (fault.NotFound). A name that another object of the destination has, even
-	// a withdrawn one, is fault.Conflict, and so is another name than the one
-	// that this publication has. One that was there keeps its row and becomes
+	// (fault.NotFound). A name that another object of the destination has is
+	// fault.Conflict, and so is another name than the one that this publication
+	// has; one that a withdrawn object has is fault.Unavailable with the code
+	// NameWithdrawn, until that is forgotten. One that was there keeps its row and becomes
 	// Writing, with the new digest.
 	Intend(ctx context.Context, p Publication) error
 	// Confirm notes that the bytes were read back and have p's digest. It is

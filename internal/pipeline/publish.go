@@ -44,11 +44,17 @@ func (s *Service) publish(ctx context.Context, r *work.Run) (work.Outcome, error
 	if fault.Of(err) == fault.NotFound {
 		return skip(fault.As(err).Message)
 	}
+	if known := fault.As(err); known != nil && known.Code == catalog.NameWithdrawn {
+		return work.Outcome{}, work.Postpone(nameFree, known.Message)
+	}
 	if err != nil {
 		return work.Outcome{}, err
 	}
 	return s.afterPublish(img, p), nil
 }
+
+// nameFree is when to try again after a name at a destination was not free yet.
+const nameFree = 2 * time.Second
 
 // afterPublish lets the local copies expire when their time is over; each
 // publication puts it off.
@@ -92,11 +98,7 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 		return work.Outcome{}, err
 	}
 	if !ok {
-		var preset, destination *string
-		if a.Destination != "" {
-			preset, destination = &a.Preset, &a.Destination
-		}
-		return work.Outcome{}, s.Publish.Unpublish(ctx, r.Task.Image, preset, destination)
+		return work.Outcome{}, s.withdraw(ctx, r.Task)
 	}
 	rows, err := s.Catalog.PublicationsOf(ctx, img.ID)
 	if err != nil {
@@ -120,6 +122,28 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 		}
 	}
 	return work.Outcome{Result: map[string][]string{"kept": kept}}, nil
+}
+
+// writersEnd is when to look again whether nobody writes objects of an image
+// that is gone.
+const writersEnd = 5 * time.Second
+
+// withdraw removes everything that a deleted image has left at destinations,
+// and gives the names free once no publication of it is under way.
+func (s *Service) withdraw(ctx context.Context, t task.Task) error {
+	if err := s.Publish.Unpublish(ctx, t.Image, nil, nil); err != nil {
+		return err
+	}
+	writing, err := s.Queue.List(ctx, task.Query{Limit: 1, Filter: task.Filter{
+		Owner: t.Owner, Function: Publish, Image: t.Image, States: []task.State{task.Running},
+	}})
+	if err != nil {
+		return err
+	}
+	if len(writing.Tasks) > 0 {
+		return work.Postpone(writersEnd, "a publication of the image is still under way")
+	}
+	return s.Publish.Forget(ctx, t.Image)
 }
 
 // onlyCopy tells whether an object may be all that is left of its bytes.

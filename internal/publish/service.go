@@ -108,6 +108,29 @@ func (s *Service) Unpublish(ctx context.Context, image asset.ID, preset, destina
 	return failed.err("an object could not be removed from its destination")
 }
 
+// Forget gives the names of an image's withdrawn publications free, after it has
+// removed their objects once more. The caller makes sure that nobody is writing
+// one: otherwise they wait for Reconcile.
+func (s *Service) Forget(ctx context.Context, image asset.ID) error {
+	rows, err := s.records.PublicationsOf(ctx, image)
+	if err != nil {
+		return err
+	}
+	for _, p := range rows {
+		if p.State != catalog.Withdrawn {
+			continue
+		}
+		gone, err := s.remove(ctx, p)
+		if err == nil && gone {
+			_, err = s.records.ForgetPublication(ctx, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // remove deletes the object of a withdrawn publication, unless it has been
 // published again. It tells whether the object is gone.
 //
@@ -127,7 +150,7 @@ func (s *Service) remove(ctx context.Context, p catalog.Publication) (bool, erro
 	defer leave()
 	looked := time.Now()
 	row, ok, err := s.row(ctx, p)
-	if err != nil || ok && row.State != catalog.Withdrawn {
+	if err != nil || !ok || row.State != catalog.Withdrawn { // without a row the name may be another's
 		return false, err
 	}
 	return d.Delete(ctx, p.Name, looked)

@@ -25,11 +25,21 @@ func (s *Service) Witness(ctx context.Context, img asset.Image, preset, destinat
 // Intended notes that a worker outside is going to write an object, and tells
 // its name and which bytes it must have.
 func (s *Service) Intended(ctx context.Context, img asset.Image, preset, destination string) (catalog.Publication, error) {
-	p, _, leave, err := s.outside(ctx, img, preset, destination)
+	p, d, leave, err := s.outside(ctx, img, preset, destination)
 	if err != nil {
 		return p, err
 	}
 	defer leave()
+	row, known, err := s.row(ctx, p)
+	if err != nil {
+		return p, err
+	}
+	if known && row.State == catalog.Confirmed && row.Digest == p.Digest {
+		// It may be the only copy: it stays confirmed while it is there.
+		if info, err := d.Stat(ctx, p.Name); err == nil && info.Bytes == p.Bytes {
+			return row, nil
+		}
+	}
 	return p, s.records.Intend(ctx, p)
 }
 

@@ -42,12 +42,17 @@ func (t *tx) intend(p catalog.Publication) error {
 func (t *tx) checkName(p catalog.Publication) error {
 	var id []byte
 	var owner string
-	err := t.row(sqlNameTaken, p.Destination, p.Name).Scan(&id, &owner)
+	var state catalog.PublicationState
+	err := t.row(sqlNameTaken, p.Destination, p.Name).Scan(&id, &owner, &state)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if state == catalog.Withdrawn {
+		return &fault.Error{Kind: fault.Unavailable, Code: catalog.NameWithdrawn,
+			Message: "the name " + p.Name + " at the destination " + p.Destination + " belonged to an image that is gone, and is not free yet"}
 	}
 	other := "an image of another owner"
 	if owner == p.Owner && len(id) == len(asset.ID{}) {

@@ -21,7 +21,7 @@ const (
 
 	textHasImage          = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
 	textLoadPublication   = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
-	textNameTaken         = `SELECT image_id, owner FROM publications WHERE destination = ? AND name = ?`
+	textNameTaken         = `SELECT image_id, owner, state FROM publications WHERE destination = ? AND name = ?`
 	textInsertPublication = `INSERT INTO publications (` + publicationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	textMovePublication   = `UPDATE publications SET digest = ?, bytes = ?, state = ?, updated = ?` + ofPublication
 	textWithdrawOne       = `UPDATE publications SET state = 2, updated = ?` + ofPublication + ` AND state <> 2`

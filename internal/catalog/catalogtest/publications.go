@@ -134,7 +134,20 @@ func publicationNames(t *testing.T, c catalog.Catalog) {
 	wantKind(t, k.Intend(ctx, moved), fault.Conflict)
 	wantPublication(t, k, p)
 	drop(t, k, img)
-	taken(second, true) // until it is forgotten
+	clash := NewPublication(second, "", "archive", 2)
+	clash.Name = p.Name
+	err := k.Intend(ctx, clash)
+	if wantKind(t, err, fault.Unavailable); fault.As(err).Code != catalog.NameWithdrawn {
+		t.Fatalf("a name that is not free yet: %v", err)
+	}
+	rows, err := k.PublicationsOf(ctx, img.ID)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%v, %v", rows, err)
+	}
+	if ok, err := k.ForgetPublication(ctx, rows[0]); !ok || err != nil {
+		t.Fatalf("ForgetPublication gave %v, %v", ok, err)
+	}
+	intend(t, k, clash)
 }
 
 func withdrawnMeanwhile(t *testing.T, c catalog.Catalog) {
