@@ -36,7 +36,8 @@ type Queue interface {
 	// Alter cancels or retries the tasks that a filter selects, and tells how
 	// many it changed. With a filter by ID a missing task is fault.NotFound
 	// and one in the wrong state fault.Conflict; otherwise those are passed
-	// over. A task can't be retried while a live one has its name:
+	// over, and a filter without states selects those that the action is for:
+	// live ones to cancel, dead and cancelled ones to retry. A task can't be retried while a live one has its name:
 	// fault.Conflict, or passed over.
 	Alter(ctx context.Context, action Action, f Filter) (int, error)
 }
@@ -52,7 +53,7 @@ type Keeper interface {
 	// Prune forgets up to limit tasks that were finished before a time: done
 	// and cancelled before done, dead before dead. Zero keeps them.
 	Prune(ctx context.Context, done, dead time.Time, limit int) (int, error)
-	// Counts tells how many tasks there are, by function and state.
+	// Counts tells how many tasks wait, run or are dead, by function and state.
 	Counts(ctx context.Context) ([]Count, error)
 	// Announce notes that a worker asks for functions now; Announced lists
 	// those that were asked for within the last 30 days, with

@@ -8,6 +8,7 @@
 package task
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"time"
@@ -177,6 +178,7 @@ func (n *New) Check(now time.Time) error {
 	if err := checkText("input", n.Input, MaxInputBytes); err != nil {
 		return err
 	}
+	n.Args = bytes.TrimSpace(n.Args)
 	if len(n.Args) == 0 || string(n.Args) == "null" {
 		n.Args = noArgs
 	}
