@@ -170,6 +170,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// reportTime is how long before the deadline an attempt is cancelled, so that it
+// can be reported; of a short one it is a twentieth.
+const reportTime = time.Second
+
 // attempt carries out one attempt and reports what came of it.
 func (e *Engine) attempt(node context.Context, t task.Task) {
 	timeout := t.Timeout
@@ -179,7 +183,7 @@ func (e *Engine) attempt(node context.Context, t task.Task) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(node))
 	defer cancel(nil)
 	defer context.AfterFunc(node, func() { cancel(errStopping) })()
-	ctx, stop := context.WithTimeout(ctx, timeout)
+	ctx, stop := context.WithTimeout(ctx, timeout-min(timeout/20, reportTime)) // at its end no report is taken any more
 	defer stop()
 	r := &Run{Task: t}
 	beating := make(chan struct{})
