@@ -1,6 +1,7 @@
 package task
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -60,6 +61,19 @@ func (s *Signals) Leave(w *Waiter) {
 	}
 }
 
+// Pass gives a signal that the waiter has received to the next behind it: the
+// task was none that it may have, or it can't take it. Those before it have been
+// woken already.
+func (s *Signals) Pass(w *Waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range w.functions {
+		if i := slices.Index(s.ready[f], w); i >= 0 {
+			wake(s.ready[f][i+1:], 1)
+		}
+	}
+}
+
 // Ready tells that n more tasks of a function are ready: as many of those who
 // wait are woken.
 func (s *Signals) Ready(function string, n int) {
@@ -78,8 +92,10 @@ func (s *Signals) Freed() {
 	}
 }
 
-func (s *Signals) wake(function string, n int) {
-	for _, w := range s.ready[function] {
+func (s *Signals) wake(function string, n int) { wake(s.ready[function], n) }
+
+func wake(line []*Waiter, n int) {
+	for _, w := range line {
 		if n == 0 {
 			return
 		}

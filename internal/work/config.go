@@ -129,6 +129,12 @@ func (p Periodic) schedule() (cron.Schedule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cron: %q: %w", p.Cron, err)
 	}
+	if _, even := s.(cron.ConstantDelaySchedule); even { // it would begin anew with each start of a node
+		return nil, fmt.Errorf("cron: %q: use every instead", p.Cron)
+	}
+	if s.Next(time.Now()).IsZero() {
+		return nil, fmt.Errorf("cron: %q never happens", p.Cron)
+	}
 	return s, nil
 }
 

@@ -94,14 +94,19 @@ func (e *Engine) claim(ctx context.Context, c task.Claim, wait time.Duration) ([
 	defer e.signals.Leave(waiter)
 	over := time.NewTimer(wait)
 	defer over.Stop()
-	for {
+	for told := false; ; {
 		got, err := e.queue.Claim(ctx, c)
+		if told && len(got) == 0 && (err != nil || c.Owner != "") { // it may be another owner's
+			e.signals.Pass(waiter)
+		}
 		if err != nil || len(got) > 0 || wait <= 0 {
 			return got, err
 		}
+		told = false
 		look := time.NewTimer(lookAgain + rand.N(lookAgain/4))
 		select {
 		case <-waiter.C:
+			told = true
 		case <-look.C:
 		case <-over.C:
 			wait = 0 // one last look

@@ -78,13 +78,7 @@ var errStopping = errors.New("the node is stopping")
 // Run carries out tasks and keeps the queue until ctx ends; then attempts under
 // way are cancelled and given back.
 func (e *Engine) Run(ctx context.Context) error {
-	lost, err := e.queue.Abandon(ctx, e.worker) // those of this node's last life
-	if err != nil {
-		return err
-	}
-	if lost > 0 {
-		e.log.Warn("tasks were under way when this node went down; they are taken up again", "tasks", lost)
-	}
+	e.takeUp(ctx)
 	var all sync.WaitGroup
 	for _, p := range e.pools() {
 		all.Go(func() { e.serve(ctx, p) })
@@ -94,6 +88,23 @@ func (e *Engine) Run(ctx context.Context) error {
 	all.Go(func() { e.prune(ctx) })
 	all.Wait()
 	return nil
+}
+
+// takeUp ends the leases of this node's last life.
+func (e *Engine) takeUp(ctx context.Context) {
+	for ctx.Err() == nil {
+		lost, err := e.queue.Abandon(ctx, e.worker)
+		if lost > 0 {
+			e.log.Warn("tasks were under way when this node went down; they are taken up again", "tasks", lost)
+		}
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			e.log.Error("this node's earlier tasks can't be taken up; trying again", "error", err)
+		}
+		pause(ctx, time.Second)
+	}
 }
 
 // pool is functions that share slots.
@@ -170,6 +181,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// reportTime is how long before the deadline an attempt is cancelled, so that it
+// can be reported; of a short one it is a twentieth.
+const reportTime = time.Second
+
 // attempt carries out one attempt and reports what came of it.
 func (e *Engine) attempt(node context.Context, t task.Task) {
 	timeout := t.Timeout
@@ -179,7 +194,7 @@ func (e *Engine) attempt(node context.Context, t task.Task) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(node))
 	defer cancel(nil)
 	defer context.AfterFunc(node, func() { cancel(errStopping) })()
-	ctx, stop := context.WithTimeout(ctx, timeout)
+	ctx, stop := context.WithTimeout(ctx, timeout-min(timeout/20, reportTime)) // at its end no report is taken any more
 	defer stop()
 	r := &Run{Task: t}
 	beating := make(chan struct{})

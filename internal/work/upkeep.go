@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -119,8 +120,9 @@ func (p Periodic) occurrence(name string) (task.New, error) {
 }
 
 // schedule submits the next occurrence of a periodic task, and answers when to
-// submit the one after. An occurrence that is still waiting for a worker, or
-// for another attempt, stands for those that fall due meanwhile.
+// submit the one after. An occurrence that has fallen due stands for those that
+// fall due before it is done with; only one that is still to come is replaced,
+// as the configuration may have changed.
 func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Time, error) {
 	schedule, err := p.schedule()
 	if err != nil {
@@ -131,27 +133,50 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 		return time.Time{}, err
 	}
 	live, err := e.queue.List(ctx, task.Query{Limit: 1, Filter: task.Filter{
-		Owner: n.Owner, Function: n.Function, Name: n.Name, States: []task.State{task.Scheduled, task.Ready},
+		Owner: n.Owner, Function: n.Function, Name: n.Name, States: []task.State{task.Scheduled, task.Ready, task.Running},
 	}})
 	if err != nil {
 		return time.Time{}, err
 	}
-	now := time.Now()
-	n.RunAt = schedule.Next(now.UTC())
+	now := time.Now().UTC()
+	n.RunAt = schedule.Next(now)
 	if len(live.Tasks) == 1 {
-		// One that is due may not have been made ready yet: to submit the next
-		// now would put it off.
-		if t := live.Tasks[0]; t.State == task.Ready || t.Attempt > 0 || !t.RunAt.After(now) {
-			period := schedule.Next(n.RunAt).Sub(n.RunAt)
-			return now.Add(min(max(period/4, 10*time.Millisecond), waitsStill)), nil
+		switch k := live.Tasks[0]; {
+		case fallenDue(k, now):
+			return now.Add(min(waitsStill, n.RunAt.Sub(now)/10)), nil
+		case planned(k, n):
+			return n.RunAt, nil
 		}
 	}
 	_, err = e.queue.Submit(ctx, []task.New{n})
 	return n.RunAt, err
 }
 
-// waitsStill is when to look again, at the latest, at an occurrence that has not
-// been taken up.
+// fallenDue tells whether a live task has an occurrence that waits to be carried
+// out (again), other than one for later.
+func fallenDue(k task.Task, now time.Time) bool {
+	switch k.State {
+	case task.Running:
+		return k.Again != nil && !k.Again.RunAt.After(now)
+	case task.Scheduled:
+		return k.Attempt > 0 || k.Postponed > 0 || !k.RunAt.After(now)
+	}
+	return k.State == task.Ready
+}
+
+// planned tells whether a live task has an occurrence already.
+func planned(k task.Task, n task.New) bool {
+	if len(n.Args) == 0 {
+		n.Args = json.RawMessage("{}")
+	}
+	if k.State == task.Running {
+		return k.Again != nil && k.Again.RunAt.Equal(n.RunAt) && bytes.Equal(k.Again.Args, n.Args)
+	}
+	return k.RunAt.Equal(n.RunAt) && bytes.Equal(k.Args, n.Args)
+}
+
+// waitsStill is when to look again, at most, at an occurrence that has not been
+// taken up.
 const waitsStill = time.Second
 
 // periodicPrefix begins the names of periodic tasks.
