@@ -141,7 +141,7 @@ func (w *crashWorker) carryOut(t claimedTask) crashReport {
 		select {}
 	case a.Kind == "always", t.Attempt <= a.Failures:
 		return crashReport{Outcome: "failed", Error: fmt.Sprintf("%s, attempt %d", toldToFail, t.Attempt)}
-	case a.Kind == "slow" && rand.IntN(4) == 0: // away for longer than the lease: its report must be refused
+	case a.Kind == "slow" && rand.IntN(2) == 0: // away for longer than the lease: its report must be refused
 		time.Sleep(1200 * time.Millisecond)
 	case a.Kind == "slow": // longer than the lease too, but with a sign of life
 		for range 4 {

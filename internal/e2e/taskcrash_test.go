@@ -53,7 +53,7 @@ func TestTaskCrash(t *testing.T) {
 	close(c.budget)
 	c.clients.Wait()
 	calm := time.Now()
-	c.settle(t, s)
+	c.settle(t, s, 2*time.Minute+time.Duration(n)*200*time.Millisecond)
 	t.Logf("%s after the last kill everything was settled", time.Since(calm).Round(time.Millisecond))
 	c.dismiss()
 	t.Logf("%d cycles: the server was killed %d times, workers %d times; %d tasks were accepted, %d submissions had no answer",
@@ -251,9 +251,9 @@ func anySubmission(r *rand.Rand) submission {
 		s.Args.Kind, s.Args.Failures = "fail", 1+r.IntN(3)
 	case n < 80:
 		s.Args.Kind, s.MaxAttempts = "always", 1+r.IntN(3)
-	case n < 86:
+	case n < 85:
 		s.Args.Kind, s.MaxAttempts = "kill", 1+r.IntN(3)
-	case n < 95:
+	case n < 90:
 		s.Args.Kind = "slow"
 	}
 	return s
@@ -295,10 +295,10 @@ func (c *taskCrash) send(body any, tasks []submission) error {
 }
 
 // settle waits until no task is left that may still run.
-func (c *taskCrash) settle(t *testing.T, s *server) {
+func (c *taskCrash) settle(t *testing.T, s *server, limit time.Duration) {
 	t.Helper()
 	var left []taskState
-	within(t, 2*time.Minute, func() bool {
+	within(t, limit, func() bool {
 		var page struct{ Tasks []taskState }
 		s.get("/v1/tasks?state=scheduled,ready,running&limit=5&function="+crashFunction).json(t, &page)
 		left = page.Tasks
