@@ -104,7 +104,7 @@ func (w *crashWorker) round() error {
 	var got struct {
 		Tasks []claimedTask `json:"tasks"`
 	}
-	most := []int{1, 5, 40}[rand.IntN(3)]
+	most := []int{1, 5, 20}[rand.IntN(3)]
 	status, err := w.post(w.server+"/v1/worker/claim", map[string]any{
 		"functions": []string{crashFunction}, "wait": "2s", "lease": "1s", "worker": w.name, "max": most,
 	}, &got)
