@@ -254,9 +254,9 @@ func anySubmission(r *rand.Rand) submission {
 		s.Args.Kind, s.Args.Failures = "fail", 1+r.IntN(3)
 	case n < 80:
 		s.Args.Kind, s.MaxAttempts = "always", 1+r.IntN(3)
-	case n < 85:
+	case n < 88:
 		s.Args.Kind, s.MaxAttempts = "kill", 1+r.IntN(3)
-	case n < 90:
+	case n < 93:
 		s.Args.Kind = "slow"
 	}
 	return s
