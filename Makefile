@@ -47,8 +47,8 @@ fuzz: setup-test ## Fuzz every target for FUZZTIME (30s)
 golden: setup-test ## Write the golden renders anew; look at the difference before committing
 	$(GO) test ./internal/e2e -run TestGolden -update
 
-crash: setup-test ## Kill the server N times (20) under load and check that nothing acknowledged is lost
-	SAFELIGHT_CRASH_CYCLES=$(N) $(GO) test ./internal/e2e -run TestCrash -count=1 -v -timeout 6h
+crash: setup-test ## Kill the server, and workers, N times (20) under load; nothing acknowledged may be lost
+	SAFELIGHT_CRASH_CYCLES=$(N) $(GO) test ./internal/e2e -run '^Test(Task)?Crash' -count=1 -v -timeout 6h
 
 bench: build ## One table of ratios: hot, cold, ingest, memory
 	$(GO) run ./bench

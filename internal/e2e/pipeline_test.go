@@ -64,8 +64,8 @@ func (s *server) settled(id string) bool {
 
 func digestOf(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
-// photos are two of those beside the corpus.
-func photos(t *testing.T) []file {
+// somePhotos are two of those beside the corpus.
+func somePhotos(t *testing.T) []file {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(corpus(t), "..", "photos", "*.png"))
 	if err != nil || len(found) < 2 {
@@ -89,7 +89,7 @@ func TestWholeWay(t *testing.T) {
 	if _, err := exec.LookPath("guetzli"); err != nil {
 		t.Skip("guetzli is not installed")
 	}
-	files := photos(t)
+	files := somePhotos(t)
 	data, archive := t.TempDir(), t.TempDir()
 	env := []string{
 		"SAFELIGHT_PRESETS={thumb: w=96&format=jpeg&q=90, cover: w=160&h=90&fit=cover&format=jpeg&q=95}",

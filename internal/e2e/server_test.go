@@ -27,6 +27,9 @@ import (
 var binary, plain string
 
 func TestMain(m *testing.M) {
+	if server := os.Getenv(crashWorkerOf); server != "" {
+		beCrashWorker(server)
+	}
 	dir, err := os.MkdirTemp("", "safelight-e2e-")
 	if err != nil {
 		panic(err)
@@ -94,10 +97,17 @@ func start(t testing.TB, data string, env ...string) *server {
 // like prlimit.
 func launch(t testing.TB, data string, command []string, env ...string) *server {
 	t.Helper()
+	return launchAt(t, "127.0.0.1:0", data, command, env...)
+}
+
+// launchAt is launch with the address to listen on, for a server that comes
+// back at the same place.
+func launchAt(t testing.TB, listen, data string, command []string, env ...string) *server {
+	t.Helper()
 	if data == "" {
 		data = t.TempDir()
 	}
-	args := append(command, "serve", "--listen", "127.0.0.1:0", "--data", data)
+	args := append(command, "serve", "--listen", listen, "--data", data)
 	s := &server{t: t, data: data, cmd: exec.Command(args[0], args[1:]...), log: &lines{}, done: make(chan struct{})}
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

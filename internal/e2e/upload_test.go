@@ -339,7 +339,13 @@ func TestDelete(t *testing.T) {
 // eventually waits for a condition that the server brings about by itself.
 func eventually(t *testing.T, ok func() bool, left func() string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	within(t, 20*time.Second, ok, left)
+}
+
+// within is eventually with the time that it may take.
+func within(t *testing.T, limit time.Duration, ok func() bool, left func() string) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

@@ -130,9 +130,14 @@ func (s *Service) sweep(ctx context.Context, _ *work.Run) (work.Outcome, error) 
 	if err != nil {
 		return work.Outcome{}, err
 	}
+	atDestinations, failed := s.Publish.SweepTemp(ctx, s.Deps.Sweep.TempAge)
+	done.Temp += atDestinations
 	if done.Any() {
 		s.Log.Info("swept", "temporary", done.Temp, "released", done.Released, "orphans", done.Orphans,
 			"renditions", done.Renditions, "outputs", done.Outputs, "replays", done.Replays)
+	}
+	if failed != nil {
+		return work.Outcome{}, failed
 	}
 	return work.Outcome{Result: done}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
@@ -267,4 +268,36 @@ func TestRemovalThatComesLate(t *testing.T) {
 		t.Errorf("it says %v, %v", gone, err)
 	}
 	f.wantObject(p, "source")
+}
+
+// TestSweepTemp removes what a node that died has left at a destination, and
+// not what is being written.
+func TestSweepTemp(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	for name, store := range f.stores {
+		f.destinations[name] = destination{Store: store.Store} // without the hooks
+		nodes, err := filepath.Glob(filepath.Join(f.dirs[name], "tmp", "*"))
+		if err != nil || len(nodes) != 1 {
+			t.Fatal(nodes, err)
+		}
+		left := filepath.Join(nodes[0], "left")
+		if err := os.WriteFile(left, []byte("half a picture"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w, err := store.Store.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Abort()
+		if n, err := f.SweepTemp(t.Context(), time.Hour); n != 1 || err != nil {
+			t.Errorf("%s: removed %d, %v", name, n, err)
+		}
+		if _, err := os.Stat(left); !os.IsNotExist(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := w.Commit(t.Context(), "whole"); err != nil {
+			t.Errorf("%s: what was being written: %v", name, err)
+		}
+	}
 }

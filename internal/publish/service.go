@@ -74,6 +74,26 @@ func (s *Service) Destinations() []string { return slices.Sorted(maps.Keys(s.des
 // TakesSources tells whether a destination gets originals too.
 func (s *Service) TakesSources(destination string) bool { return s.destinations[destination].sources }
 
+// SweepTemp removes the temporary files that publishing has left at
+// destinations when a node died, and tells how many there were; those of other
+// nodes when they are older than a time. Every destination is tried.
+func (s *Service) SweepTemp(ctx context.Context, olderThan time.Duration) (int, error) {
+	removed := 0
+	var failed failures
+	for _, name := range s.Destinations() {
+		sweeper, ok := s.destinations[name].Store.(blob.Sweeper)
+		if !ok {
+			continue
+		}
+		n, err := sweeper.SweepTemp(ctx, olderThan)
+		removed += n
+		if err != nil {
+			failed.add(name, err)
+		}
+	}
+	return removed, failed.err("temporary files could not be removed from a destination")
+}
+
 // ObjectName is the name that an image's source (preset "") or rendition gets at
 // a destination.
 func (s *Service) ObjectName(destination string, img asset.Image, preset string, f format.Format) string {
