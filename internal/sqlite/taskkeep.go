@@ -90,7 +90,12 @@ func (q *Tasks) takeBack(t *tx, now, steady time.Time, done *effects, statement 
 	for i := range lost {
 		again := lost[i].Again != nil
 		lost[i].Expire(q.cfg.Policies.For(lost[i].Function), now, steady)
-		if err := q.settle(t, &lost[i], again, now, done); err != nil {
+		if err := t.store(&lost[i], again, done); err != nil {
+			return 0, err
+		}
+	}
+	for i := range lost { // not before all are stored: what follows may change one of them
+		if err := q.follow(t, &lost[i], now, done); err != nil {
 			return 0, err
 		}
 	}
