@@ -10,12 +10,6 @@ import (
 	"safelight/internal/task"
 )
 
-func timed(function string, at time.Time) task.New {
-	n := job(function)
-	n.RunAt = at
-	return n
-}
-
 func tickExact(t *testing.T, b *bed) {
 	k := b.add(t, timed(plain, origin.Add(1234*time.Millisecond)))
 	b.after(t, 1233*time.Millisecond)

@@ -120,6 +120,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg task.Config) Queue) {
 		{"list limits", listLimits},
 
 		{"signals: ready", signalsReady},
+		{"signals: one for each", signalsEach},
 		{"signals: changed", signalsChanged},
 		{"signals: sooner", signalsSooner},
 
