@@ -92,7 +92,12 @@ func (q *Tasks) takeBack(t *tx, now, steady time.Time, done *effects, statement 
 		again := lost[i].Again != nil
 		q.left(&task.Task{Function: lost[i].Function, State: task.Ready}, lost[i].Lock, done)
 		lost[i].Expire(q.cfg.Policies.For(lost[i].Function), now, steady)
-		if err := q.settle(t, &lost[i], again, now, done); err != nil {
+		if err := t.store(&lost[i], again, done); err != nil {
+			return 0, err
+		}
+	}
+	for i := range lost { // not before all are stored: what follows may change one of them
+		if err := q.follow(t, &lost[i], now, done); err != nil {
 			return 0, err
 		}
 	}

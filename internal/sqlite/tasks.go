@@ -183,22 +183,32 @@ func (q *Tasks) submit(t *tx, n task.New, now time.Time, done *effects) (task.Ta
 	return fresh, t.insertTask(&fresh)
 }
 
-// settle stores what a transition has made of a task, and submits what the
-// policy wants when it has ended dead.
+// settle stores what a transition has made of a task, and submits what is to
+// follow.
 func (q *Tasks) settle(t *tx, after *task.Task, again bool, now time.Time, done *effects) error {
-	done.note(after)
-	err := t.moveTask(after)
-	if again { // it may have become another one
-		err = t.replaceTask(after)
-	}
-	if err != nil || after.State != task.Dead {
+	if err := t.store(after, again, done); err != nil {
 		return err
 	}
+	return q.follow(t, after, now, done)
+}
+
+// store stores what a transition has made of a task; again tells whether the
+// task was submitted again before.
+func (t *tx) store(after *task.Task, again bool, done *effects) error {
+	done.note(after)
+	if again { // it may have become another one
+		return t.replaceTask(after)
+	}
+	return t.moveTask(after)
+}
+
+// follow submits what the policy wants when a task has ended dead.
+func (q *Tasks) follow(t *tx, after *task.Task, now time.Time, done *effects) error {
 	next := q.cfg.Policies.For(after.Function).OnDead
-	if next == "" {
+	if next == "" || after.State != task.Dead {
 		return nil
 	}
-	_, err = q.submit(t, task.New{
+	_, err := q.submit(t, task.New{
 		Owner: after.Owner, Function: next, Name: after.Name, Args: after.Args, Image: after.Image, RunAt: now,
 	}, now, done)
 	return err

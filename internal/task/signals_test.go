@@ -206,10 +206,9 @@ func TestTickerMissesNothing(t *testing.T) {
 	for range 20 {
 		synctest.Test(t, func(t *testing.T) {
 			const adders, each = 8, 25
-			s := task.NewSignals()
+			s, handled := task.NewSignals(), make(chan time.Duration, adders*each)
 			var mu sync.Mutex
 			var due []time.Time
-			handled := make(chan time.Duration, adders*each)
 			look := func() (next time.Time) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -217,9 +216,7 @@ func TestTickerMissesNothing(t *testing.T) {
 				for _, at := range due {
 					if !at.After(now) {
 						handled <- now.Sub(at)
-						continue
-					}
-					if left = append(left, at); next.IsZero() || at.Before(next) {
+					} else if left = append(left, at); next.IsZero() || at.Before(next) {
 						next = at
 					}
 				}
@@ -231,10 +228,11 @@ func TestTickerMissesNothing(t *testing.T) {
 				for {
 					s.Planned(time.Time{})
 					next := look()
-					sooner, timer := s.Planned(next), make(<-chan time.Time)
+					var timer <-chan time.Time
 					if !next.IsZero() {
 						timer = time.After(time.Until(next))
 					}
+					sooner := s.Planned(next)
 					select {
 					case <-sooner:
 					case <-timer:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -49,31 +48,6 @@ func newBed(t *testing.T, open func(*testing.T, task.Config) Queue) *bed {
 	return b
 }
 
-// job is a task to submit for the suite's owner.
-func job(function string) task.New { return task.New{Owner: owner, Function: function} }
-
-// named is one with a name, and numbered one with an argument.
-func named(function, name string) task.New {
-	n := job(function)
-	n.Name = name
-	return n
-}
-
-func numbered(function string, i int) task.New {
-	n := job(function)
-	n.Args = fmt.Appendf(nil, `{"n":%d}`, i)
-	return n
-}
-
-// repeated is a number of equal tasks.
-func repeated(n task.New, times int) []task.New {
-	all := make([]task.New, times)
-	for i := range all {
-		all[i] = n
-	}
-	return all
-}
-
 func (b *bed) submit(t *testing.T, tasks ...task.New) []task.Task {
 	t.Helper()
 	stored, err := b.Submit(ctx, tasks)
@@ -89,11 +63,6 @@ func (b *bed) add(t *testing.T, n task.New) task.Task {
 	stored := b.submit(t, n)[0]
 	b.want(t, stored)
 	return stored
-}
-
-// asks is a claim of functions by the worker w1.
-func asks(limit int, functions ...string) task.Claim {
-	return task.Claim{Functions: functions, Worker: "w1", Max: limit, Lease: time.Minute}
 }
 
 func (b *bed) claim(t *testing.T, c task.Claim) []task.Task {
@@ -131,15 +100,6 @@ func ids(tasks []task.Task) []asset.ID {
 		all[i] = tasks[i].ID
 	}
 	return all
-}
-
-// says is a report about a task under its lease.
-func says(k task.Task, kind task.ReportKind) task.Report {
-	r := task.Report{ID: k.ID, Lease: k.Lease, Kind: kind}
-	if kind == task.Failed {
-		r.Error = "it broke"
-	}
-	return r
 }
 
 func (b *bed) report(t *testing.T, reports ...task.Report) []task.Reported {

@@ -147,11 +147,6 @@ func claimOrderLocks(t *testing.T, b *bed) {
 	}
 }
 
-func owned(n task.New, who string, times int) []task.New {
-	n.Owner = who
-	return repeated(n, times)
-}
-
 // claimTurns: one owner's backlog doesn't keep another waiting.
 func claimTurns(t *testing.T, b *bed) {
 	for _, limit := range []int{1, 4, 10} {

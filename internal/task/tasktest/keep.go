@@ -10,12 +10,6 @@ import (
 	"safelight/internal/task"
 )
 
-func timed(function string, at time.Time) task.New {
-	n := job(function)
-	n.RunAt = at
-	return n
-}
-
 func tickExact(t *testing.T, b *bed) {
 	k := b.add(t, timed(plain, origin.Add(1234*time.Millisecond)))
 	b.after(t, 1233*time.Millisecond)
@@ -126,6 +120,30 @@ func abandonCount(t *testing.T, b *bed) {
 	b.wantCounts(t,
 		task.Count{Function: fragile, State: task.Dead, Tasks: tasks},
 		task.Count{Function: mourning, State: task.Ready, Tasks: tasks, Oldest: b.Now()})
+}
+
+// lostTogether: a task that dies leads to one that is taken back with it.
+func lostTogether(t *testing.T, b *bed) {
+	first, second := named(fragile, "x"), named(mourning, "x")
+	first.Args = []byte(`{"n":1}`)
+	for i, lose := range []func(){
+		func() { b.after(t, time.Minute) },
+		func() { _, _ = b.Abandon(ctx, "w1") },
+	} {
+		for _, order := range [][]task.New{{first, second}, {second, first}} {
+			for _, n := range order {
+				b.add(t, n)
+				b.take(t, n.Function)
+				b.pass(time.Millisecond)
+			}
+			lose()
+			found := b.find(t, task.Filter{Function: mourning, States: []task.State{task.Ready}})
+			if len(found) != 1 || found[0].Again != nil || found[0].Attempt != 0 || string(squeeze(found[0].Args)) != string(first.Args) {
+				t.Fatalf("way %d: of the task that follows there is\n%+v", i, found)
+			}
+			b.accept(t, says(b.take(t, mourning), task.Succeeded))
+		}
+	}
 }
 
 func (b *bed) prune(t *testing.T, done, dead time.Time, limit, expected int) {

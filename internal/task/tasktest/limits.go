@@ -61,12 +61,6 @@ func concurrencyFreed(t *testing.T, b *bed) {
 	end("lease over", true, func(task.Task) { b.after(t, time.Minute) })
 }
 
-func locked(function, name string, limit int) task.New {
-	n := job(function)
-	n.Lock = task.Lock{Name: name, Limit: limit}
-	return n
-}
-
 func locks(t *testing.T, b *bed) {
 	b.submit(t, repeated(locked("x", "disk", 2), 3)...)
 	b.submit(t, repeated(locked("y", "disk", 2), 3)...)

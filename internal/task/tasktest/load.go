@@ -16,22 +16,16 @@ const loadWorkers = 16
 // load has everybody submit, claim and report at once: each task is carried
 // out exactly once.
 func load(t *testing.T, b *bed) {
-	const each, batch = 320, 20
-	const total = loadWorkers * each // 5,120
+	const each, batch, total = 320, 20, loadWorkers * 320
+	var wg sync.WaitGroup
 	var mu sync.Mutex
 	done := make(map[asset.ID]string)
 	var left atomic.Int64
 	left.Store(total)
-	var wg sync.WaitGroup
 	for w := range loadWorkers {
 		wg.Go(func() {
 			for i := 0; i < each; i += batch {
-				tasks := make([]task.New, batch)
-				for j := range tasks {
-					tasks[j] = numbered([]string{plain, "x"}[j%2], i+j)
-					tasks[j].Owner = fmt.Sprintf("o%d", (w+j)%5)
-				}
-				if _, err := b.Submit(ctx, tasks); err != nil {
+				if _, err := b.Submit(ctx, crowd(batch, w)); err != nil {
 					t.Errorf("Submit: %v", err)
 					left.Store(0)
 				}
@@ -82,6 +76,16 @@ func load(t *testing.T, b *bed) {
 	if len(found) != total {
 		t.Fatalf("%d of %d tasks are done", len(found), total)
 	}
+}
+
+// crowd are tasks of two functions and five owners.
+func crowd(n, first int) []task.New {
+	tasks := make([]task.New, n)
+	for i := range tasks {
+		tasks[i] = numbered([]string{plain, "x"}[i%2], i)
+		tasks[i].Owner = fmt.Sprintf("o%d", (first+i)%5)
+	}
+	return tasks
 }
 
 // loadFailures mixes calls that must fail with calls that must not, at the same

@@ -212,6 +212,9 @@ func (g *game) alter(rt *rapid.T) {
 
 func (g *game) tick(rt *rapid.T) {
 	d := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 10 * time.Second, 11 * time.Second, time.Minute, time.Hour}).Draw(rt, "pass")
+	if later := g.w.now.Add(d); g.unsettled(g.held(""), func(k *task.Task) bool { return !later.Before(k.Until) }) {
+		return
+	}
 	g.b.pass(d)
 	g.w.now = g.b.Now()
 	if rapid.IntRange(0, 3).Draw(rt, "no tick") == 0 {
@@ -226,10 +229,22 @@ func (g *game) tick(rt *rapid.T) {
 func (g *game) abandon(rt *rapid.T) {
 	worker := rapid.SampledFrom(modelWorkers).Draw(rt, "worker")
 	lost := g.held(worker)
+	if g.unsettled(lost, func(*task.Task) bool { return true }) {
+		return
+	}
 	if n, err := g.b.Abandon(ctx, worker); n != len(lost) || err != nil {
 		rt.Fatalf("Abandon gave %d, %v; expected %d", n, err, len(lost))
 	}
 	for _, k := range lost {
 		g.w.expire(k)
 	}
+}
+
+// unsettled tells whether tasks that are taken back together leave open what
+// becomes of one: where it is out of attempts, and another leads to it by its
+// name, that depends on which of the two comes first.
+func (g *game) unsettled(held []*task.Task, lost func(*task.Task) bool) bool {
+	return slices.ContainsFunc(held, func(k *task.Task) bool {
+		return k.Function == mourning && k.Name != "" && k.Attempt >= g.w.rules.Default.MaxAttempts && lost(k)
+	})
 }

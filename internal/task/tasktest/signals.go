@@ -78,7 +78,10 @@ func signalsReady(t *testing.T, b *bed) {
 			t.Errorf("Abandon gave %d, %v", n, err)
 		}
 	})
+}
 
+// signalsEach: as many of those who wait are woken as there are tasks.
+func signalsEach(t *testing.T, b *bed) {
 	var waiters []*task.Waiter
 	for range 3 {
 		waiters = append(waiters, b.cfg.Signals.Wait([]string{triple}))

@@ -109,6 +109,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg task.Config) Queue) {
 		{"tick: many at once", tickMany},
 		{"abandon", abandon},
 		{"abandon: counts leases only", abandonCount},
+		{"taken back together with what follows", lostTogether},
 		{"prune", prune},
 		{"prune: limits", pruneLimit},
 		{"counts", counts},
@@ -119,6 +120,7 @@ func Run(t *testing.T, open func(t *testing.T, cfg task.Config) Queue) {
 		{"list limits", listLimits},
 
 		{"signals: ready", signalsReady},
+		{"signals: one for each", signalsEach},
 		{"signals: changed", signalsChanged},
 		{"signals: sooner", signalsSooner},
 
