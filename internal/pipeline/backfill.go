@@ -17,11 +17,7 @@ const page = 500
 // backfill submits a render for each image of the owner that has no rendition
 // of a preset as it is configured now.
 func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, error) {
-	a, err := argsOf(r.Task)
-	if err != nil {
-		return work.Outcome{}, err
-	}
-	o, err := s.preset(a.Preset)
+	a, o, err := s.presetOf(r.Task)
 	if err != nil {
 		return work.Outcome{}, err
 	}

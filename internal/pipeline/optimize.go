@@ -25,11 +25,7 @@ func (s *Service) optimizable(r catalog.Rendition) bool {
 // optimize encodes a kept rendition again with more effort, from lossless
 // pixels, and puts the result in its place if it is smaller.
 func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, error) {
-	a, err := argsOf(r.Task)
-	if err != nil {
-		return work.Outcome{}, err
-	}
-	o, err := s.preset(a.Preset)
+	a, o, err := s.presetOf(r.Task)
 	if err != nil {
 		return work.Outcome{}, err
 	}

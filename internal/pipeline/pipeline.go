@@ -250,6 +250,16 @@ func skip(why string) (work.Outcome, error) { return work.Outcome{Result: skippe
 
 const whyGone = "the image was deleted"
 
+// presetOf reads a task's arguments and finds the preset that they name.
+func (s *Service) presetOf(t task.Task) (args, options.Options, error) {
+	a, err := argsOf(t)
+	if err != nil {
+		return a, options.Options{}, err
+	}
+	o, err := s.preset(a.Preset)
+	return a, o, err
+}
+
 // preset finds a preset of the configuration.
 func (s *Service) preset(name string) (options.Options, error) {
 	o, ok := s.presets[name]

@@ -40,11 +40,7 @@ func resultOf(r catalog.Rendition) renditionResult {
 
 // render makes a preset's rendition with a fast encoder and keeps it.
 func (s *Service) render(ctx context.Context, r *work.Run) (work.Outcome, error) {
-	a, err := argsOf(r.Task)
-	if err != nil {
-		return work.Outcome{}, err
-	}
-	o, err := s.preset(a.Preset)
+	a, o, err := s.presetOf(r.Task)
 	if err != nil {
 		return work.Outcome{}, err
 	}
@@ -152,11 +148,7 @@ func (s *Service) keep(ctx context.Context, owner string, r *catalog.Rendition, 
 
 // rendered takes over a rendition that a worker outside has made.
 func (s *Service) rendered(ctx context.Context, t task.Task, _ json.RawMessage) (work.Outcome, error) {
-	a, err := argsOf(t)
-	if err != nil {
-		return work.Outcome{}, err
-	}
-	o, err := s.preset(a.Preset)
+	a, o, err := s.presetOf(t)
 	if err != nil {
 		return work.Outcome{}, err
 	}
