@@ -21,7 +21,9 @@ type Rendition struct {
 // store before PutRendition, under blob.Home's Keep until it has returned.
 type Renditions interface {
 	// PutRendition stores or replaces the rendition of an image and preset. An
-	// image that is not there (any more) is fault.NotFound.
+	// image that is not there (any more) is fault.NotFound. One that an encoder
+	// has worked on (Encoder or Note) never replaces that of another variant:
+	// fault.Conflict.
 	PutRendition(ctx context.Context, owner string, r Rendition) error
 	// RenditionOf finds one; where there is none it is fault.NotFound.
 	RenditionOf(ctx context.Context, owner string, image asset.ID, preset string) (Rendition, error)

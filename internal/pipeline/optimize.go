@@ -33,6 +33,9 @@ func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, erro
 	if err != nil || why != "" {
 		return orSkip(err, why)
 	}
+	if row.Encoder != "" {
+		return s.replaced(ctx, img, row)
+	}
 	if !s.optimizable(row) {
 		return skip("there is nothing to optimize: only JPEG renditions up to the encoder's size are, and once")
 	}
@@ -79,14 +82,24 @@ func (s *Service) toOptimize(ctx context.Context, t task.Task, preset string) (i
 	if fault.Of(err) == fault.NotFound {
 		return img, row, "there is no rendition yet", nil
 	}
-	return img, row, "", err
+	if err != nil {
+		return img, row, "", err
+	}
+	o, err := s.preset(preset)
+	if err != nil {
+		return img, row, "", err
+	}
+	if variant, _, err := s.Render.Identify(ctx, img, o); err != nil || variant != row.Variant {
+		return img, row, "the rendition is one of other options; it must be rendered again first", err
+	}
+	return img, row, "", nil
 }
 
 // same refuses a result that is not the same picture in the same format.
 func same(h format.Header, row catalog.Rendition) error {
 	w, height := h.Upright()
 	if h.Format != row.Format || w != row.Width || height != row.Height {
-		return fault.New(fault.Unprocessable, "the encoder's result is a %s of %d×%d px; expected a %s of %d×%d px",
+		return fault.New(fault.Unprocessable, "the result is a %s of %d×%d px; expected a %s of %d×%d px",
 			h.Format, w, height, row.Format, row.Width, row.Height)
 	}
 	return nil
@@ -110,10 +123,22 @@ func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rend
 	if err := keep(&fresh); err != nil {
 		return orGone(err)
 	}
-	s.show(ctx, img, fresh)
 	s.Metrics.Saved(row.Bytes - fresh.Bytes)
-	result := resultOf(fresh)
-	result.Before, result.CPUSeconds = row.Bytes, note.CPUSeconds
+	return s.replaced(ctx, img, fresh)
+}
+
+// replaced is what follows once a rendition is optimised. The node may have died
+// before, so that it is the next attempt which comes here.
+func (s *Service) replaced(ctx context.Context, img asset.Image, row catalog.Rendition) (work.Outcome, error) {
+	s.show(ctx, img, row)
+	result := resultOf(row)
+	var note struct {
+		Before     int64   `json:"before"`
+		CPUSeconds float64 `json:"cpu_seconds"`
+	}
+	if err := json.Unmarshal([]byte(row.Note), &note); err == nil {
+		result.Before, result.CPUSeconds = note.Before, note.CPUSeconds
+	}
 	return work.Outcome{Result: result, Next: own(img.Owner, s.publishTasks(img, row.Preset, row.Format))}, nil
 }
 
@@ -135,16 +160,15 @@ func (s *Service) optimized(ctx context.Context, t task.Task, _ json.RawMessage)
 	if err != nil || why != "" {
 		return orSkip(err, why)
 	}
+	if row.Encoder != "" {
+		return s.replaced(ctx, img, row)
+	}
 	out, err := s.openOutput(ctx, t)
 	if err != nil {
 		return work.Outcome{}, err
 	}
 	defer out.Close()
-	header, err := s.prove(ctx, out, t.Output.Bytes, row.Format)
-	if err != nil {
-		return work.Outcome{}, err
-	}
-	if err := same(header, row); err != nil {
+	if _, err := s.prove(ctx, out, t.Output.Bytes, func(h format.Header) error { return same(h, row) }); err != nil {
 		return work.Outcome{}, err
 	}
 	note := renditionResult{Before: row.Bytes, Encoder: "worker " + t.Worker}

@@ -14,6 +14,7 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
 	"safelight/internal/format"
+	"safelight/internal/options"
 	"safelight/internal/plan"
 	"safelight/internal/task"
 	"safelight/internal/work"
@@ -68,13 +69,18 @@ func (s *Service) render(ctx context.Context, r *work.Run) (work.Outcome, error)
 		}
 		kept = &fresh
 	}
-	next := s.publishTasks(img, a.Preset, kept.Format)
-	if s.optimizable(*kept) {
+	return s.afterRender(img, *kept), nil
+}
+
+// afterRender publishes a rendition, and has it optimised.
+func (s *Service) afterRender(img asset.Image, r catalog.Rendition) work.Outcome {
+	next := s.publishTasks(img, r.Preset, r.Format)
+	if s.optimizable(r) {
 		next = append(next, task.New{
-			Function: Optimize, Name: nameOf(img.ID, a.Preset, ""), Args: args{Preset: a.Preset}.encode(), Image: img.ID, Priority: priorityOptimize,
+			Function: Optimize, Name: nameOf(img.ID, r.Preset, ""), Args: args{Preset: r.Preset}.encode(), Image: img.ID, Priority: priorityOptimize,
 		})
 	}
-	return work.Outcome{Result: resultOf(*kept), Next: own(img.Owner, next)}, nil
+	return work.Outcome{Result: resultOf(r), Next: own(img.Owner, next)}
 }
 
 // orSkip is an error, or the result of a task that has nothing to do.
@@ -86,10 +92,13 @@ func orSkip(err error, why string) (work.Outcome, error) {
 }
 
 // orGone is the outcome when a row could not be stored: the image may have been
-// deleted meanwhile.
+// deleted, or rendered with other options, meanwhile.
 func orGone(err error) (work.Outcome, error) {
-	if fault.Of(err) == fault.NotFound {
+	switch known := fault.As(err); fault.Of(err) {
+	case fault.NotFound:
 		return skip(whyGone)
+	case fault.Conflict:
+		return skip(known.Message)
 	}
 	return work.Outcome{}, err
 }
@@ -165,7 +174,7 @@ func (s *Service) rendered(ctx context.Context, t task.Task, _ json.RawMessage) 
 		return work.Outcome{}, err
 	}
 	defer out.Close()
-	header, err := s.prove(ctx, out, t.Output.Bytes, want)
+	header, err := s.prove(ctx, out, t.Output.Bytes, func(h format.Header) error { return s.fits(img, o, want, h) })
 	if err != nil {
 		return work.Outcome{}, err
 	}
@@ -178,17 +187,34 @@ func (s *Service) rendered(ctx context.Context, t task.Task, _ json.RawMessage) 
 		return orGone(err)
 	}
 	s.show(ctx, img, r)
-	return work.Outcome{Result: resultOf(r), Next: own(img.Owner, s.publishTasks(img, a.Preset, r.Format))}, nil
+	return s.afterRender(img, r), nil
 }
 
-// prove refuses bytes that are no readable picture of a format.
-func (s *Service) prove(ctx context.Context, f blob.Reader, bytes int64, want format.Format) (format.Header, error) {
+// fits refuses a rendition of another format or size than a preset's.
+func (s *Service) fits(img asset.Image, o options.Options, want format.Format, h format.Header) error {
+	if h.Format != want {
+		return fault.New(fault.Unprocessable, "the output is %s; this preset's renditions are %s", h.Format, want)
+	}
+	size, err := s.Render.Size(img, o, want)
+	if err != nil {
+		return err
+	}
+	off := func(got, planned int) bool { return max(got-planned, planned-got) > 1 } // others round otherwise
+	if w, height := h.Upright(); o.Trim == 0 && (off(w, size.W) || off(height, size.H)) {
+		return fault.New(fault.Unprocessable, "the output is %d×%d px; this preset's rendition of the image is %d×%d px", w, height, size.W, size.H)
+	}
+	return nil
+}
+
+// prove refuses bytes that are no readable picture, or not the one that is
+// expected by its header.
+func (s *Service) prove(ctx context.Context, f blob.Reader, bytes int64, expected func(format.Header) error) (format.Header, error) {
 	header, err := format.Probe(f, bytes)
+	if err == nil {
+		err = expected(header)
+	}
 	if err != nil {
 		return header, err
-	}
-	if header.Format != want {
-		return header, fault.New(fault.Unprocessable, "the output is %s; this preset's renditions are %s", header.Format, want)
 	}
 	filer, ok := f.(blob.Filer)
 	if !ok {

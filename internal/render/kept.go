@@ -10,6 +10,7 @@ import (
 	"safelight/internal/cache"
 	"safelight/internal/fault"
 	"safelight/internal/format"
+	"safelight/internal/geom"
 	"safelight/internal/options"
 	"safelight/internal/plan"
 )
@@ -85,6 +86,18 @@ func (s *Service) Make(ctx context.Context, img asset.Image, o options.Options) 
 func (s *Service) Identify(ctx context.Context, img asset.Image, o options.Options) (asset.VariantKey, format.Format, error) {
 	w, err := s.want(ctx, img, o, plan.Accept{})
 	return w.key.Variant, w.options.Format, err
+}
+
+// Size tells how large the rendition of an image is in a format; with trim, what
+// it is if nothing is cut off.
+func (s *Service) Size(img asset.Image, o options.Options, f format.Format) (geom.Size, error) {
+	o.Format, o.Auto = f, false
+	var overlay *plan.Overlay
+	if o.Watermark.Key != "" {
+		overlay = &plan.Overlay{}
+	}
+	p, err := s.config.Plan.Render(o, img.Source.Header, overlay)
+	return p.Out, err
 }
 
 // Lossless makes what Make would encode, as a PNG: what an encoder of higher

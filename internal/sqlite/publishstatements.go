@@ -17,7 +17,8 @@ const (
 		ON CONFLICT (image_id, preset) DO UPDATE SET (variant, source, options, format, width, height, pages, bytes,
 			digest, created, first_bytes, encoder, note) = (excluded.variant, excluded.source, excluded.options,
 			excluded.format, excluded.width, excluded.height, excluded.pages, excluded.bytes, excluded.digest,
-			excluded.created, excluded.first_bytes, excluded.encoder, excluded.note)`
+			excluded.created, excluded.first_bytes, excluded.encoder, excluded.note)
+		WHERE renditions.variant = excluded.variant OR excluded.encoder = '' AND excluded.note = ''`
 
 	textHasImage          = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
 	textLoadPublication   = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication

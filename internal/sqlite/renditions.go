@@ -19,8 +19,11 @@ func (db *DB) PutRendition(ctx context.Context, owner string, r catalog.Renditio
 		if err := t.checkImage(owner, r.Image); err != nil {
 			return err
 		}
-		_, err := t.exec(sqlPutRendition, r.Image[:], r.Preset, r.Variant[:], r.Source[:], r.Options, r.Format.String(),
+		put, err := t.exec(sqlPutRendition, r.Image[:], r.Preset, r.Variant[:], r.Source[:], r.Options, r.Format.String(),
 			r.Width, r.Height, r.Pages, r.Bytes, r.Digest[:], r.Created.UnixMilli(), r.FirstBytes, r.Encoder, r.Note)
+		if err == nil && put == 0 {
+			return fault.New(fault.Conflict, "the preset %q has been rendered with other options meanwhile", r.Preset)
+		}
 		return err
 	})
 }

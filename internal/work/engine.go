@@ -6,6 +6,8 @@ package work
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -182,10 +184,13 @@ func (e *Engine) finish(ctx context.Context, r *task.Report) error {
 	if f.Finish == nil || t.Lease != r.Lease {
 		return nil
 	}
-	outcome, err := f.Finish(ctx, t, r.Result)
+	outcome, err := e.takeOver(ctx, t, f, r.Result)
+	if errors.Is(err, task.ErrLease) {
+		return nil
+	}
 	if err != nil {
 		e.log.Warn("a worker's result was not taken over", "task", t.ID, "function", t.Function, "worker", t.Worker, "error", err)
-		r.Kind, r.Error, r.Final = task.Failed, err.Error(), false
+		r.Kind, r.Error, r.Final, r.Next = task.Failed, err.Error(), false, nil
 		if known := fault.As(err); known != nil {
 			r.Error = known.Message
 		}
@@ -196,6 +201,29 @@ func (e *Engine) finish(ctx context.Context, r *task.Report) error {
 		r.Result = encode(outcome.Result)
 	}
 	return nil
+}
+
+// takeOver calls a function's Finish, and keeps the lease alive meanwhile. A
+// lease that has ended is task.ErrLease.
+func (e *Engine) takeOver(ctx context.Context, t task.Task, f Function, result json.RawMessage) (Outcome, error) {
+	answers, err := e.queue.Report(ctx, []task.Report{{ID: t.ID, Lease: t.Lease, Kind: task.Beat, Extend: e.config.Lease}})
+	if err != nil {
+		return Outcome{}, err
+	}
+	if answers[0].Err != nil {
+		return Outcome{}, task.ErrLease
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		e.heartbeat(ctx, &Run{Task: t}, cancel)
+	}()
+	defer func() {
+		cancel(nil)
+		<-beating
+	}()
+	return f.Finish(ctx, t, result)
 }
 
 // anyOutside tells whether any of the product's functions is left to workers

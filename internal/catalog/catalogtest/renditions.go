@@ -73,13 +73,19 @@ func putRenditions(t *testing.T, c catalog.Catalog) {
 	smaller := thumb
 	smaller.Digest, smaller.Bytes, smaller.Encoder, smaller.Format, smaller.Width = Made(3), 10, "x 2", format.JPEG, 499
 	smaller.Created, smaller.Variant, smaller.Options, smaller.Pages, smaller.Height = thumb.Created.Add(time.Hour), asset.VariantKey{1}, "o", 1, 1
+	wantKind(t, k.PutRendition(ctx, owner, smaller), fault.Conflict) // an encoder's work of another variant
+	smaller.Encoder = ""
+	wantKind(t, k.PutRendition(ctx, owner, smaller), fault.Conflict) // which it has noted
+	smaller.Note = ""
+	keep(t, k, owner, smaller)
+	smaller.Encoder, smaller.Note, smaller.Bytes, smaller.Digest = "x 3", "{}", 9, Made(5)
 	keep(t, k, owner, smaller)
 	list, err := k.RenditionsOf(ctx, owner, img.ID)
 	if err != nil || !reflect.DeepEqual(list, []catalog.Rendition{plain, smaller}) {
 		t.Fatalf("RenditionsOf gave %+v, %v", list, err)
 	}
-	got, err := k.UnknownRenditions(ctx, []asset.Digest{Made(1), Made(2), Made(3), Digest(1)})
-	if err != nil || !slices.Equal(got, []asset.Digest{Made(1), Digest(1)}) {
+	got, err := k.UnknownRenditions(ctx, []asset.Digest{Made(1), Made(2), Made(3), Made(5), Digest(1)})
+	if err != nil || !slices.Equal(got, []asset.Digest{Made(1), Made(3), Digest(1)}) {
 		t.Fatalf("UnknownRenditions gave %v, %v", got, err)
 	}
 	wantKind(t, k.PutRendition(ctx, owner, NewRendition(img, "", 4)), fault.Internal)
