@@ -41,6 +41,7 @@ type Image struct {
 	// Of one image only, not in listings.
 	Presets   []PresetInfo      `json:"presets,omitempty" doc:"What is made of it beforehand, and how far it is"`
 	Published []PublicationInfo `json:"published,omitempty" doc:"Where the original was published"`
+	Local     *bool             `json:"local,omitempty" doc:"The original is in the home store; otherwise it has expired, and is fetched from a destination when somebody asks"`
 	Tasks     []TaskRef         `json:"tasks,omitempty" doc:"Tasks about it, newest first"`
 }
 

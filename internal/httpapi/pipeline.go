@@ -30,7 +30,7 @@ type TaskRef struct {
 // PresetInfo is a preset of an image.
 type PresetInfo struct {
 	Preset    string            `json:"preset"`
-	State     string            `json:"state" enum:"waiting,rendered,optimized,failed" doc:"While it waits, asking for its URL renders it then and there"`
+	State     string            `json:"state" enum:"waiting,rendered,optimized,outdated,failed" doc:"While it waits, asking for its URL renders it then and there"`
 	URL       string            `json:"url"`
 	Format    string            `json:"format,omitempty"`
 	Width     int               `json:"width,omitempty"`
@@ -42,6 +42,8 @@ type PresetInfo struct {
 	Ratio     float64           `json:"ratio,omitempty" doc:"bytes / bytes_before"`
 	Encoder   string            `json:"encoder,omitempty" doc:"What optimised it"`
 	Note      json.RawMessage   `json:"optimized,omitempty" doc:"What the optimisation measured"`
+	Reason    string            `json:"reason,omitempty" doc:"Why it is not optimised"`
+	Local     *bool             `json:"local,omitempty" doc:"Its bytes are in the home store; otherwise they have expired, and are fetched from a destination when somebody asks"`
 	Error     string            `json:"error,omitempty" doc:"Why its task is dead"`
 	Published []PublicationInfo `json:"published,omitempty"`
 }
@@ -91,11 +93,12 @@ func (s *Server) made(ctx context.Context, img asset.Image, out *Image) error {
 			Destination: p.Destination, Name: p.Name, State: p.State.String(), Bytes: p.Bytes, SHA256: p.Digest.String(),
 		})
 	}
-	out.Published = published[""]
+	out.Published, out.Local = published[""], &d.Local
 	out.Presets = make([]PresetInfo, 0, len(d.Presets))
 	for _, p := range d.Presets {
-		info := PresetInfo{Preset: p.Preset, State: p.State, URL: s.presetURL(img, p.Preset), Error: p.Error, Published: published[p.Preset]}
+		info := PresetInfo{Preset: p.Preset, State: p.State, URL: s.presetURL(img, p.Preset), Error: p.Error, Reason: p.Reason, Published: published[p.Preset]}
 		if r := p.Rendition; r != nil {
+			info.Local = &p.Local
 			info.Format, info.Width, info.Height, info.Bytes, info.SHA256 = r.Format.String(), r.Width, r.Height, r.Bytes, r.Digest.String()
 			info.Before, info.Saved, info.Encoder, info.Note = r.FirstBytes, r.FirstBytes-r.Bytes, r.Encoder, json.RawMessage(r.Note)
 			info.Ratio = float64(r.Bytes) / float64(max(r.FirstBytes, 1))

@@ -15,7 +15,7 @@ import (
 const page = 500
 
 // backfill submits a render for each image of the owner that has no rendition
-// of a preset as it is configured now.
+// of a preset as it is configured now, or one that could be optimised by now.
 func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	a, o, err := s.presetOf(r.Task)
 	if err != nil {
@@ -36,7 +36,7 @@ func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, erro
 			if err != nil {
 				return err
 			}
-			if kept == nil {
+			if kept == nil || s.optimizable(*kept) {
 				tasks = append(tasks, s.renderTask(img.ID, a.Preset, priorityBackfill))
 			}
 		}

@@ -6,15 +6,19 @@ import (
 	"slices"
 
 	"safelight/internal/asset"
+	"safelight/internal/blob"
 	"safelight/internal/catalog"
+	"safelight/internal/fault"
 	"safelight/internal/task"
 )
 
 // PresetState says how far a preset of an image is.
 type PresetState struct {
 	Preset    string
-	State     string // waiting, rendered, optimized, failed; absent where it is not made beforehand
+	State     string // waiting, rendered, optimized, outdated, failed
 	Rendition *catalog.Rendition
+	Local     bool   // its bytes are in the home store; otherwise at a destination
+	Reason    string // why it is not optimised
 	Error     string // of the task that is dead
 }
 
@@ -23,11 +27,13 @@ const (
 	Waiting   = "waiting"
 	Rendered  = "rendered"
 	Optimized = "optimized"
+	Outdated  = "outdated" // made with other options than the preset has now
 	Failed    = "failed"
 )
 
 // Description is what the pipeline has done with an image.
 type Description struct {
+	Local        bool // the source is in the home store; otherwise at a destination
 	Presets      []PresetState
 	Publications []catalog.Publication
 	Tasks        []task.Task // newest first, at most 100
@@ -54,21 +60,47 @@ func (s *Service) Describe(ctx context.Context, img asset.Image) (Description, e
 			states[name] = s.preview(name, d.Tasks)
 		}
 	}
-	for i, r := range kept {
-		p := states[r.Preset]
-		if p == nil {
-			p = &PresetState{Preset: r.Preset}
-			states[r.Preset] = p
+	for i := range kept {
+		if p := states[kept[i].Preset]; p != nil { // presets of the past are not shown
+			if err := s.describe(ctx, img, &kept[i], p); err != nil {
+				return d, err
+			}
 		}
-		p.Rendition, p.State, p.Error = &kept[i], Rendered, ""
-		if r.Encoder != "" {
-			p.State = Optimized
-		}
+	}
+	if d.Local, err = s.atHome(ctx, blob.SourceName(img.Source.Digest.String())); err != nil {
+		return d, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		d.Presets = append(d.Presets, *states[name])
 	}
 	return d, nil
+}
+
+// describe fills in what a kept rendition tells of its preset.
+func (s *Service) describe(ctx context.Context, img asset.Image, r *catalog.Rendition, p *PresetState) error {
+	p.Rendition, p.State, p.Error = r, Rendered, ""
+	variant, _, err := s.Render.Identify(ctx, img, s.presets[r.Preset])
+	switch {
+	case err != nil && fault.Of(err) != fault.Invalid: // its watermark may be gone
+		return err
+	case variant != r.Variant:
+		p.State = Outdated
+	case r.Encoder != "":
+		p.State = Optimized
+	default:
+		p.Reason = s.whyNot(*r)
+	}
+	p.Local, err = s.atHome(ctx, blob.RenditionName(r.Digest.String()))
+	return err
+}
+
+// atHome tells whether bytes are in the home store.
+func (s *Service) atHome(ctx context.Context, name string) (bool, error) {
+	_, err := s.Home.Stat(ctx, name)
+	if err != nil && fault.Of(err) == fault.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // preview is the state of a preset that has no rendition: its task's.

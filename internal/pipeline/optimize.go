@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"safelight/internal/asset"
@@ -17,9 +18,31 @@ import (
 
 // optimizable tells whether a rendition is one that the encoder may make
 // smaller, and has not tried yet.
-func (s *Service) optimizable(r catalog.Rendition) bool {
-	return s.config.has(r.Preset, StepOptimize) && r.Encoder == "" && r.Note == "" &&
-		r.Format == format.JPEG && r.Pages <= 1 && int64(r.Width)*int64(r.Height) <= s.OptimizePixels
+func (s *Service) optimizable(r catalog.Rendition) bool { return s.whyNot(r) == "" }
+
+// whyNot is the reason why a rendition is not optimised (any more).
+func (s *Service) whyNot(r catalog.Rendition) string {
+	switch {
+	case !s.config.has(r.Preset, StepOptimize):
+		return "the preset is not to be optimised (pipeline.steps)"
+	case r.Encoder != "":
+		return "it is optimised"
+	case r.Note != "":
+		return "the encoder has tried, and its result was no smaller"
+	case s.OptimizePixels == 0:
+		return "there is no encoder (pipeline.encoder, guetzli.path)"
+	case r.Format != format.JPEG || r.Pages > 1:
+		return "only JPEG renditions are optimised: format=jpeg in the preset makes it one"
+	case int64(r.Width)*int64(r.Height) > s.OptimizePixels:
+		return fmt.Sprintf("it has more than %d pixels (guetzli.max_pixels)", s.OptimizePixels)
+	}
+	return ""
+}
+
+// optimizeTask has a rendition optimised.
+func (s *Service) optimizeTask(id asset.ID, preset string) task.New {
+	a := args{Preset: preset, Quality: s.Quality(s.presets[preset])}
+	return task.New{Function: Optimize, Name: nameOf(id, preset, ""), Args: a.encode(), Image: id, Priority: priorityOptimize}
 }
 
 // optimize encodes a kept rendition again with more effort, from lossless
@@ -36,8 +59,8 @@ func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, erro
 	if row.Encoder != "" {
 		return s.replaced(ctx, img, row)
 	}
-	if !s.optimizable(row) {
-		return skip("there is nothing to optimize: only JPEG renditions up to the encoder's size are, and once")
+	if why := s.whyNot(row); why != "" {
+		return skip(why)
 	}
 	if s.Encoder == nil {
 		return work.Outcome{}, fault.New(fault.Unavailable, "there is no encoder here (pipeline.encoder)")
@@ -65,7 +88,7 @@ func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, erro
 	if _, err := s.Codec.Inspect(ctx, plan.Inspect(header), encoded.File); err != nil {
 		return work.Outcome{}, err
 	}
-	note := renditionResult{Before: row.Bytes, Encoder: s.Encoder.Name(), CPUSeconds: encoded.CPU.Seconds()}
+	note := note{Before: row.Bytes, Encoder: s.Encoder.Name(), CPUSeconds: encoded.CPU.Seconds()}
 	return s.replace(ctx, img, row, note, encoded.Bytes, func(fresh *catalog.Rendition) error {
 		return s.keep(ctx, img.Owner, fresh, io.NewSectionReader(encoded.File, 0, encoded.Bytes))
 	})
@@ -107,19 +130,19 @@ func same(h format.Header, row catalog.Rendition) error {
 
 // replace puts an encoder's result in the place of the fast rendition, if it is
 // smaller; otherwise it is noted that the encoder has tried.
-func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, note renditionResult, bytes int64, keep func(*catalog.Rendition) error) (work.Outcome, error) {
+func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, tried note, bytes int64, keep func(*catalog.Rendition) error) (work.Outcome, error) {
 	fresh := row
 	if bytes >= row.Bytes {
-		note.Tried = bytes
-		fresh.Note = encodeNote(note)
+		tried.Tried = bytes
+		fresh.Note = tried.encode()
 		if err := s.Catalog.PutRendition(ctx, img.Owner, fresh); err != nil {
 			return orGone(err)
 		}
 		result := resultOf(fresh)
-		result.Before, result.Tried, result.Encoder, result.CPUSeconds = row.Bytes, bytes, note.Encoder, note.CPUSeconds
+		result.Before, result.Tried, result.Encoder, result.CPUSeconds = row.Bytes, bytes, tried.Encoder, tried.CPUSeconds
 		return work.Outcome{Result: result}, nil
 	}
-	fresh.Encoder, fresh.Note = note.Encoder, encodeNote(note)
+	fresh.Encoder, fresh.Note = tried.Encoder, tried.encode()
 	if err := keep(&fresh); err != nil {
 		return orGone(err)
 	}
@@ -132,21 +155,23 @@ func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rend
 func (s *Service) replaced(ctx context.Context, img asset.Image, row catalog.Rendition) (work.Outcome, error) {
 	s.show(ctx, img, row)
 	result := resultOf(row)
-	var note struct {
-		Before     int64   `json:"before"`
-		CPUSeconds float64 `json:"cpu_seconds"`
-	}
-	if err := json.Unmarshal([]byte(row.Note), &note); err == nil {
-		result.Before, result.CPUSeconds = note.Before, note.CPUSeconds
+	var seen note
+	if err := json.Unmarshal([]byte(row.Note), &seen); err == nil {
+		result.Before, result.CPUSeconds = seen.Before, seen.CPUSeconds
 	}
 	return work.Outcome{Result: result, Next: own(img.Owner, s.publishTasks(img, row.Preset, row.Format))}, nil
 }
 
-func encodeNote(note renditionResult) string {
-	text, err := json.Marshal(note)
-	if err != nil {
-		return "{}"
-	}
+// note is what an optimisation has measured, as it is kept with the rendition.
+type note struct {
+	Before     int64   `json:"before"`          // bytes of the fast rendition
+	Tried      int64   `json:"tried,omitempty"` // bytes of a result that was no smaller, and is not used
+	Encoder    string  `json:"encoder"`
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+}
+
+func (n note) encode() string {
+	text, _ := json.Marshal(n) // numbers and strings can't fail
 	return string(text)
 }
 
@@ -171,7 +196,7 @@ func (s *Service) optimized(ctx context.Context, t task.Task, _ json.RawMessage)
 	if _, err := s.prove(ctx, out, t.Output.Bytes, func(h format.Header) error { return same(h, row) }); err != nil {
 		return work.Outcome{}, err
 	}
-	note := renditionResult{Before: row.Bytes, Encoder: "worker " + t.Worker}
+	note := note{Before: row.Bytes, Encoder: "worker " + t.Worker}
 	return s.replace(ctx, img, row, note, t.Output.Bytes, func(fresh *catalog.Rendition) error {
 		return s.keep(ctx, img.Owner, fresh, out)
 	})

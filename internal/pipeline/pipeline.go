@@ -149,7 +149,8 @@ func (s *Service) Bind(functions map[string]work.Function) {
 
 // args are the arguments of every function.
 type args struct {
-	Preset      string `json:"preset,omitempty"` // "" is the source
+	Preset      string `json:"preset,omitempty"`  // "" is the source
+	Quality     int    `json:"quality,omitempty"` // of the fast rendition; for workers outside
 	Destination string `json:"destination,omitempty"`
 	Object      string `json:"object,omitempty"` // its name at the destination, for workers outside
 	Prefix      string `json:"prefix,omitempty"`

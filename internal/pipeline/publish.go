@@ -44,13 +44,35 @@ func (s *Service) publish(ctx context.Context, r *work.Run) (work.Outcome, error
 	if fault.Of(err) == fault.NotFound {
 		return skip(fault.As(err).Message)
 	}
-	if known := fault.As(err); known != nil && known.Code == catalog.NameWithdrawn {
+	switch known := fault.As(err); {
+	case known == nil:
+	case known.Code == catalog.NameWithdrawn:
 		return work.Outcome{}, work.Postpone(nameFree, known.Message)
+	case known.Code == publish.ContentLost && a.Preset != "" && r.Task.Attempt >= remakeAfter:
+		return s.remake(ctx, img, a.Preset, err)
 	}
 	if err != nil {
 		return work.Outcome{}, err
 	}
 	return s.afterPublish(img, p), nil
+}
+
+// remakeAfter is the attempt at which a rendition is made anew whose bytes are
+// neither at home nor can be fetched from a destination.
+const remakeAfter = 3
+
+// remake makes a lost rendition anew; its publication follows.
+func (s *Service) remake(ctx context.Context, img asset.Image, preset string, lost error) (work.Outcome, error) {
+	o, err := s.preset(preset)
+	if err != nil {
+		return work.Outcome{}, lost
+	}
+	s.Log.Warn("a rendition's bytes are lost; it is made anew", "image", img.ID, "preset", preset, "error", lost)
+	fresh, err := s.make(ctx, img, preset, o)
+	if err != nil {
+		return orGone(err)
+	}
+	return s.afterRender(img, *fresh), nil
 }
 
 // nameFree is when to try again after a name at a destination was not free yet.

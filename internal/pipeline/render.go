@@ -58,27 +58,33 @@ func (s *Service) render(ctx context.Context, r *work.Run) (work.Outcome, error)
 		return work.Outcome{}, err
 	}
 	if kept == nil {
-		entry, err := s.Render.Make(ctx, img, o)
-		if err != nil {
-			return work.Outcome{}, err
-		}
-		defer entry.Close()
-		fresh := catalog.Rendition{Image: img.ID, Preset: a.Preset, Rendition: entry.Meta, FirstBytes: entry.Meta.Bytes}
-		if err := s.keep(ctx, img.Owner, &fresh, content(entry)); err != nil {
+		if kept, err = s.make(ctx, img, a.Preset, o); err != nil {
 			return orGone(err)
 		}
-		kept = &fresh
 	}
 	return s.afterRender(img, *kept), nil
+}
+
+// make makes a rendition, or finds it in a cache, and keeps it.
+func (s *Service) make(ctx context.Context, img asset.Image, preset string, o options.Options) (*catalog.Rendition, error) {
+	entry, err := s.Render.Make(ctx, img, o)
+	if err != nil {
+		return nil, err
+	}
+	defer entry.Close()
+	fresh := catalog.Rendition{Image: img.ID, Preset: preset, Rendition: entry.Meta, FirstBytes: entry.Meta.Bytes}
+	row, err := s.Catalog.RenditionOf(ctx, img.Owner, img.ID, preset)
+	if err == nil && row.Variant == entry.Meta.Variant && row.Digest == entry.Meta.Digest {
+		fresh = row // a cache still has the optimised one
+	}
+	return &fresh, s.keep(ctx, img.Owner, &fresh, content(entry))
 }
 
 // afterRender publishes a rendition, and has it optimised.
 func (s *Service) afterRender(img asset.Image, r catalog.Rendition) work.Outcome {
 	next := s.publishTasks(img, r.Preset, r.Format)
 	if s.optimizable(r) {
-		next = append(next, task.New{
-			Function: Optimize, Name: nameOf(img.ID, r.Preset, ""), Args: args{Preset: r.Preset}.encode(), Image: img.ID, Priority: priorityOptimize,
-		})
+		next = append(next, s.optimizeTask(img.ID, r.Preset))
 	}
 	return work.Outcome{Result: resultOf(r), Next: own(img.Owner, next)}
 }

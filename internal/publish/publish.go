@@ -98,12 +98,17 @@ func (s *Service) content(ctx context.Context, img asset.Image, preset string) (
 	return content{r.Digest, r.Bytes, r.Format, blob.RenditionName(r.Digest.String())}, nil
 }
 
-// lost tells that bytes which a row promises are nowhere.
+// ContentLost is the code of an error: the bytes to publish are neither at home
+// nor can they be fetched from a destination now.
+const ContentLost = "content-lost"
+
+// lost tells that bytes which a row promises can't be had.
 func lost(err error) error {
-	if fault.Of(err) == fault.NotFound {
-		return fault.Wrap(fault.Internal, err, "the bytes to publish are missing from the store")
+	kind, message := fault.Of(err), "the bytes to publish can't be fetched from where they lie"
+	if kind == fault.NotFound {
+		kind, message = fault.Internal, "the bytes to publish are missing from the store"
 	}
-	return err
+	return &fault.Error{Kind: kind, Code: ContentLost, Message: message, Cause: err}
 }
 
 // discard takes away an object whose successor has another name, as the format
@@ -224,6 +229,9 @@ func atDestination(err error, verb string) error {
 	}
 	kind := fault.Of(err)
 	if fault.As(err) == nil || kind == fault.NotFound {
+		if kind == fault.NotFound {
+			return fault.Wrap(fault.Unavailable, err, "the object is not at the destination")
+		}
 		kind = fault.Unavailable
 	}
 	return fault.Wrap(kind, err, "the destination could not be %s", verb)
