@@ -383,11 +383,17 @@ func (f *fixture) settled() {
 // waiting counts live tasks of a function.
 func (f *fixture) waiting(function string) int {
 	f.t.Helper()
+	return len(f.list(function))
+}
+
+// list lists them.
+func (f *fixture) list(function string) []task.Task {
+	f.t.Helper()
 	page, err := f.tasks.List(f.t.Context(), task.Query{Limit: 1000, Filter: task.Filter{Function: function, States: []task.State{task.Scheduled, task.Ready, task.Running}}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return len(page.Tasks)
+	return page.Tasks
 }
 
 func (f *fixture) row(img asset.Image, preset string) catalog.Rendition {
