@@ -93,7 +93,10 @@ func (a *App) destinations() (map[string]blob.Store, error) {
 
 // encoder is the one that optimises; nil where there is none.
 func (a *App) encoder() (pipeline.Encoder, error) {
-	if a.config.Pipeline.Encoder == pipeline.EncoderNone || a.policies.For(pipeline.Optimize).Worker {
+	if a.policies.For(pipeline.Optimize).Worker {
+		return pipeline.Outside{}, nil
+	}
+	if a.config.Pipeline.Encoder == pipeline.EncoderNone {
 		return nil, nil
 	}
 	e, err := guetzli.New(a.config.Guetzli, a.log)

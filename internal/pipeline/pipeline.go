@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -59,6 +60,21 @@ type Encoded struct {
 	Bytes int64
 	CPU   time.Duration
 }
+
+// Outside is the Encoder where pictures are left to workers outside: it takes
+// those of any size, and encodes none itself.
+type Outside struct{}
+
+// Encode is not for this process.
+func (Outside) Encode(context.Context, *os.File, int64, int) (*Encoded, error) {
+	return nil, fault.New(fault.Unavailable, "optimising is left to workers outside")
+}
+
+// MaxPixels is without a bound.
+func (Outside) MaxPixels() int64 { return math.MaxInt64 }
+
+// Name is that of no program.
+func (Outside) Name() string { return "a worker" }
 
 // inspector has a codec process decode a picture once.
 type inspector interface {
