@@ -36,7 +36,14 @@ func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, erro
 			if err != nil {
 				return err
 			}
-			if kept == nil || s.optimizable(*kept) {
+			if kept != nil && !s.optimizable(*kept) {
+				continue
+			}
+			waits, err := s.renders(ctx, img, a.Preset)
+			if err != nil {
+				return err
+			}
+			if !waits {
 				tasks = append(tasks, s.renderTask(img.ID, a.Preset, priorityBackfill))
 			}
 		}
@@ -52,6 +59,15 @@ func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, erro
 		return work.Outcome{}, err
 	}
 	return work.Outcome{Result: map[string]int{"images": seen, "submitted": submitted}}, nil
+}
+
+// renders tells whether a preset of an image is about to be rendered anyway,
+// with a priority that must not be taken from it.
+func (s *Service) renders(ctx context.Context, img asset.Image, preset string) (bool, error) {
+	live, err := s.Queue.List(ctx, task.Query{Limit: 1, Filter: task.Filter{
+		Owner: img.Owner, Function: Render, Name: nameOf(img.ID, preset, ""), States: []task.State{task.Scheduled, task.Ready},
+	}})
+	return len(live.Tasks) > 0, err
 }
 
 // walk goes through images, newest first, telling the progress.

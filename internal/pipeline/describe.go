@@ -94,15 +94,6 @@ func (s *Service) describe(ctx context.Context, img asset.Image, r *catalog.Rend
 	return err
 }
 
-// atHome tells whether bytes are in the home store.
-func (s *Service) atHome(ctx context.Context, name string) (bool, error) {
-	_, err := s.Home.Stat(ctx, name)
-	if err != nil && fault.Of(err) == fault.NotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // preview is the state of a preset that has no rendition: its task's.
 func (s *Service) preview(preset string, tasks []task.Task) *PresetState {
 	p := &PresetState{Preset: preset, State: Waiting}

@@ -91,12 +91,11 @@ func (codecs) Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.
 
 // encoder is a fake that gives what encode makes of the picture.
 type encoder struct {
-	t         *testing.T
-	encode    func(image.Image) []byte
-	before    func() // if set, called while it encodes
-	err       error
-	maxPixels int64
-	calls     int
+	t      *testing.T
+	encode func(image.Image) []byte
+	before func() // if set, called while it encodes
+	err    error
+	calls  int
 }
 
 func (e *encoder) Encode(_ context.Context, picture *os.File, pixels int64, quality int) (*Encoded, error) {
@@ -122,8 +121,7 @@ func (e *encoder) Encode(_ context.Context, picture *os.File, pixels int64, qual
 	return &Encoded{File: f, Bytes: int64(n), CPU: 2 * time.Second}, err
 }
 
-func (e *encoder) MaxPixels() int64 { return e.maxPixels }
-func (e *encoder) Name() string     { return "fake 1.0" }
+func (e *encoder) Name() string { return "fake 1.0" }
 
 func jpegOf(quality int) func(image.Image) []byte {
 	return func(m image.Image) []byte {
@@ -179,7 +177,7 @@ type setup struct {
 
 func newFixture(t *testing.T, s setup) *fixture {
 	t.Helper()
-	f := &fixture{t: t, dirs: map[string]string{}, stores: map[string]blob.Store{}, encoder: &encoder{t: t, encode: jpegOf(20), maxPixels: math.MaxInt64}}
+	f := &fixture{t: t, dirs: map[string]string{}, stores: map[string]blob.Store{}, encoder: &encoder{t: t, encode: jpegOf(20)}}
 	if s.presets == nil {
 		s.presets = map[string]string{"small": "w=100"}
 	}
@@ -243,7 +241,7 @@ func newFixture(t *testing.T, s setup) *fixture {
 	purger := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Outputs: f.tasks, Caches: f.caches, Log: log, Farewell: func() []task.New { return f.Farewell() }})
 	deps := Deps{
 		Catalog: f.db, Queue: f.tasks, Home: home, Render: render.New(rc, home, f.db, f.db, memory, disk, c, log), Publish: publisher, Purge: purger,
-		Codec: c, Encoder: f.encoder, Quality: rc.Plan.JPEGQuality, Presets: s.presets,
+		Codec: c, Encoder: f.encoder, OptimizePixels: math.MaxInt64, Quality: rc.Plan.JPEGQuality, Presets: s.presets,
 		Sweep: purge.SweepConfig{ReplayKept: time.Hour, TempAge: time.Hour}, Metrics: f, Log: log, MaxOutput: 1 << 20,
 	}
 	if f.Service, err = New(config, deps); err != nil {
@@ -383,11 +381,17 @@ func (f *fixture) settled() {
 // waiting counts live tasks of a function.
 func (f *fixture) waiting(function string) int {
 	f.t.Helper()
+	return len(f.list(function))
+}
+
+// list lists them.
+func (f *fixture) list(function string) []task.Task {
+	f.t.Helper()
 	page, err := f.tasks.List(f.t.Context(), task.Query{Limit: 1000, Filter: task.Filter{Function: function, States: []task.State{task.Scheduled, task.Ready, task.Running}}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return len(page.Tasks)
+	return page.Tasks
 }
 
 func (f *fixture) row(img asset.Image, preset string) catalog.Rendition {

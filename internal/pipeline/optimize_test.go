@@ -89,7 +89,7 @@ func TestOptimizeThatIsNoSmaller(t *testing.T) {
 	if out := f.must(about(Render, img, args{Preset: "small"})); len(out.Next) != 1 {
 		t.Errorf("it is tried again: %s", did(out))
 	}
-	if got := did(f.must(about(Optimize, img, args{Preset: "small"}))); !strings.Contains(got, "nothing to optimize") || f.encoder.calls != 1 {
+	if got := did(f.must(about(Optimize, img, args{Preset: "small"}))); !strings.Contains(got, "no smaller") || f.encoder.calls != 1 {
 		t.Errorf("%s, %d calls", got, f.encoder.calls)
 	}
 	f.wantServed(img, "small", fast.Digest)
@@ -131,7 +131,7 @@ func TestOptimizeSkips(t *testing.T) {
 	t.Parallel()
 	presets := map[string]string{"small": "w=100", "png": "w=50&format=png", "large": "w=150", "not": "w=60"}
 	f := newFixture(t, setup{presets: presets, config: func(c *Config) { c.Presets["not"] = []string{StepRender} }})
-	f.encoder.maxPixels = 100 * 75
+	f.OptimizePixels = 100 * 75
 	img := f.upload("a", picture(200, 150, 0))
 	if got := did(f.must(about(Optimize, img, args{Preset: "small"}))); got != `{"skipped":"there is no rendition yet"} ` {
 		t.Error(got)
@@ -141,7 +141,7 @@ func TestOptimizeSkips(t *testing.T) {
 		if len(out.Next) != next {
 			t.Errorf("%s: %s", preset, did(out))
 		}
-		if got := did(f.must(about(Optimize, img, args{Preset: preset}))); strings.Contains(got, "nothing to optimize") != (next == 0) {
+		if got := did(f.must(about(Optimize, img, args{Preset: preset}))); strings.Contains(got, "skipped") != (next == 0) {
 			t.Errorf("%s: %s", preset, got)
 		}
 	}

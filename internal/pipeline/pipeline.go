@@ -205,12 +205,16 @@ func (s *Service) publishTasks(img asset.Image, preset string, f format.Format) 
 		if preset == "" && !s.Publish.TakesSources(d) {
 			continue
 		}
-		tasks = append(tasks, task.New{
-			Function: Publish, Name: nameOf(img.ID, preset, d), Image: img.ID, Priority: priorityPublish,
-			Args: args{Preset: preset, Destination: d, Object: s.Publish.ObjectName(d, img, preset, f)}.encode(),
-		})
+		tasks = append(tasks, s.publishTask(img, preset, d, f))
 	}
 	return tasks
+}
+
+func (s *Service) publishTask(img asset.Image, preset, destination string, f format.Format) task.New {
+	return task.New{
+		Function: Publish, Name: nameOf(img.ID, preset, destination), Image: img.ID, Priority: priorityPublish,
+		Args: args{Preset: preset, Destination: destination, Object: s.Publish.ObjectName(destination, img, preset, f)}.encode(),
+	}
 }
 
 // nameOf names the one task of a function about something, so that a second

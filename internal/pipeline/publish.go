@@ -11,6 +11,7 @@ import (
 	"safelight/internal/blob"
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
+	"safelight/internal/format"
 	"safelight/internal/publish"
 	"safelight/internal/task"
 	"safelight/internal/work"
@@ -34,11 +35,8 @@ func (s *Service) publish(ctx context.Context, r *work.Run) (work.Outcome, error
 	if err != nil {
 		return work.Outcome{}, err
 	}
-	if !ok { // an earlier attempt may have left something
-		if err := s.Publish.Unpublish(ctx, r.Task.Image, &a.Preset, &a.Destination); err != nil {
-			return work.Outcome{}, err
-		}
-		return skip(whyGone)
+	if !ok {
+		return s.leaveNothing(ctx, r.Task, a)
 	}
 	p, err := s.Publish.Publish(ctx, img, a.Preset, a.Destination)
 	if fault.Of(err) == fault.NotFound {
@@ -78,6 +76,12 @@ func (s *Service) remake(ctx context.Context, img asset.Image, preset string, lo
 // nameFree is when to try again after a name at a destination was not free yet.
 const nameFree = 2 * time.Second
 
+// leaveNothing removes what an earlier attempt, or a worker outside, has written
+// of an image that is gone.
+func (s *Service) leaveNothing(ctx context.Context, t task.Task, a args) (work.Outcome, error) {
+	return orSkip(s.Publish.Unpublish(ctx, t.Image, &a.Preset, &a.Destination), whyGone)
+}
+
 // afterPublish lets the local copies expire when their time is over; each
 // publication puts it off.
 func (s *Service) afterPublish(img asset.Image, p catalog.Publication) work.Outcome {
@@ -97,8 +101,11 @@ func (s *Service) published(ctx context.Context, t task.Task, _ json.RawMessage)
 		return work.Outcome{}, err
 	}
 	img, ok, err := s.subject(ctx, t)
-	if err != nil || !ok {
-		return orSkip(err, whyGone)
+	if err != nil {
+		return work.Outcome{}, err
+	}
+	if !ok {
+		return s.leaveNothing(ctx, t, a)
 	}
 	p, err := s.Publish.Witness(ctx, img, a.Preset, a.Destination)
 	if err != nil {
@@ -107,9 +114,10 @@ func (s *Service) published(ctx context.Context, t task.Task, _ json.RawMessage)
 	return s.afterPublish(img, p), nil
 }
 
-// unpublish removes what an image, or one publication of it, has left at
-// destinations. Of an image that is still there only what lies at home too is
-// withdrawn: an object that could not be written again may be the only copy.
+// unpublish removes what an image has left at destinations: all of it, or what
+// is of a preset, at a destination, or both. Of an image that is still there only
+// what lies at home too is withdrawn: an object that could not be written again
+// may be the only copy.
 func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	a, err := argsOf(r.Task)
 	if err != nil {
@@ -119,8 +127,9 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 	if err != nil {
 		return work.Outcome{}, err
 	}
+	preset, destination := a.selected()
 	if !ok {
-		return work.Outcome{}, s.withdraw(ctx, r.Task)
+		return work.Outcome{}, s.withdrawAll(ctx, r.Task)
 	}
 	rows, err := s.Catalog.PublicationsOf(ctx, img.ID)
 	if err != nil {
@@ -128,19 +137,15 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 	}
 	kept := []string{}
 	for _, p := range rows {
-		if a.Destination != "" && (p.Preset != a.Preset || p.Destination != a.Destination) {
+		if preset != nil && p.Preset != *preset || destination != nil && p.Destination != *destination {
 			continue
 		}
-		spare, err := s.onlyCopy(ctx, img, p)
+		gone, err := s.withdraw(ctx, img, p)
 		if err != nil {
 			return work.Outcome{}, err
 		}
-		if spare {
+		if !gone {
 			kept = append(kept, p.Name)
-			continue
-		}
-		if err := s.Publish.Unpublish(ctx, img.ID, &p.Preset, &p.Destination); err != nil {
-			return work.Outcome{}, err
 		}
 	}
 	return work.Outcome{Result: map[string][]string{"kept": kept}}, nil
@@ -150,9 +155,9 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 // that is gone.
 const writersEnd = 5 * time.Second
 
-// withdraw removes everything that a deleted image has left at destinations,
+// withdrawAll removes everything that a deleted image has left at destinations,
 // and gives the names free once no publication of it is under way.
-func (s *Service) withdraw(ctx context.Context, t task.Task) error {
+func (s *Service) withdrawAll(ctx context.Context, t task.Task) error {
 	if err := s.Publish.Unpublish(ctx, t.Image, nil, nil); err != nil {
 		return err
 	}
@@ -168,20 +173,41 @@ func (s *Service) withdraw(ctx context.Context, t task.Task) error {
 	return s.Publish.Forget(ctx, t.Image)
 }
 
-// onlyCopy tells whether an object may be all that is left of its bytes.
-func (s *Service) onlyCopy(ctx context.Context, img asset.Image, p catalog.Publication) (bool, error) {
-	if p.State == catalog.Withdrawn {
-		return false, nil
+// selected are the preset and the destination that publications are selected
+// by; nil is any. With a destination the preset "" is the source.
+func (a args) selected() (preset, destination *string) {
+	if a.Destination != "" {
+		return &a.Preset, &a.Destination
 	}
+	if a.Preset != "" {
+		preset = &a.Preset
+	}
+	return preset, nil
+}
+
+// withdraw removes an object, unless it may be all that is left of its bytes,
+// and tells whether it did. The home copy can't expire meanwhile.
+func (s *Service) withdraw(ctx context.Context, img asset.Image, p catalog.Publication) (bool, error) {
 	name := blob.SourceName(img.Source.Digest.String())
 	if p.Preset != "" {
 		name = blob.RenditionName(p.Digest.String())
 	}
+	defer s.Home.Keep(name)()
+	if p.State != catalog.Withdrawn {
+		if at, err := s.atHome(ctx, name); err != nil || !at {
+			return false, err
+		}
+	}
+	return true, s.Publish.Unpublish(ctx, img.ID, &p.Preset, &p.Destination)
+}
+
+// atHome tells whether a blob lies in the home store.
+func (s *Service) atHome(ctx context.Context, name string) (bool, error) {
 	_, err := s.Home.Stat(ctx, name)
 	if fault.Of(err) == fault.NotFound {
-		return true, nil
+		return false, nil
 	}
-	return false, err
+	return err == nil, err
 }
 
 // expire removes the local copies of what lies safely at a destination.
@@ -194,9 +220,10 @@ func (s *Service) expire(ctx context.Context, r *work.Run) (work.Outcome, error)
 	if err != nil {
 		return work.Outcome{}, err
 	}
-	if len(done.Kept) > 0 {
+	// What is not published yet expires with its own publication.
+	if i := slices.IndexFunc(done.Kept, publish.HomeCopy.Waits); i >= 0 {
 		later := min(time.Hour, max(s.config.Expire/10, time.Second))
-		return work.Outcome{}, work.Postpone(later, "a local copy is kept: "+done.Kept[0].Reason)
+		return work.Outcome{}, work.Postpone(later, "a local copy is kept: "+done.Kept[i].Reason)
 	}
 	return work.Outcome{Result: map[string]int{"removed": len(done.Removed)}}, nil
 }
@@ -212,15 +239,7 @@ func (s *Service) reconcile(ctx context.Context, r *work.Run) (work.Outcome, err
 		Wanted: s.wanted,
 		Due: func(d publish.Due) error {
 			mended[d.Reason]++
-			t := task.New{
-				Function: Publish, Name: nameOf(d.Image, d.Preset, d.Destination), Image: d.Image,
-				Args: args{Preset: d.Preset, Destination: d.Destination}.encode(), Priority: priorityPublish,
-			}
-			if d.Reason == publish.Unrendered {
-				t = s.renderTask(d.Image, d.Preset, priorityBackfill)
-			}
-			_, err := s.Queue.Submit(ctx, own(d.Owner, []task.New{t}))
-			return err
+			return s.mend(ctx, d)
 		},
 		Stray: func(destination string, object blob.Info) error {
 			s.Log.Warn("an object at a destination is not known", "destination", destination, "object", object.Name)
@@ -234,6 +253,55 @@ func (s *Service) reconcile(ctx context.Context, r *work.Run) (work.Outcome, err
 	return work.Outcome{Result: map[string]any{
 		"checked": report.Checked, "due": report.Due, "removed": report.Removed, "strays": report.Strays, "reasons": mended,
 	}}, nil
+}
+
+// mend submits what makes good for something that is not published as it should
+// be.
+func (s *Service) mend(ctx context.Context, d publish.Due) error {
+	if !slices.Contains(s.Publish.Destinations(), d.Destination) {
+		return nil // it was begun before the destination left the configuration
+	}
+	img, err := s.Catalog.Image(ctx, d.Owner, d.Image)
+	if fault.Of(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	is, made := img.Source.Header.Format, true
+	if _, known := s.presets[d.Preset]; known { // others can't be rendered again
+		if is, made, err = s.publishable(ctx, img, d); err != nil {
+			return err
+		}
+	}
+	t := s.publishTask(img, d.Preset, d.Destination, is)
+	if !made {
+		t = s.renderTask(d.Image, d.Preset, priorityBackfill)
+	}
+	_, err = s.Queue.Submit(ctx, own(d.Owner, []task.New{t}))
+	return err
+}
+
+// publishable finds the format of a preset's rendition, and tells whether there
+// are bytes to publish. An object that is bad, and was the last of its bytes, is
+// withdrawn, so that nobody counts on it when the rendition is made again.
+func (s *Service) publishable(ctx context.Context, img asset.Image, d publish.Due) (format.Format, bool, error) {
+	row, err := s.Catalog.RenditionOf(ctx, img.Owner, img.ID, d.Preset)
+	if fault.Of(err) == fault.NotFound {
+		return row.Format, false, nil
+	}
+	if err != nil {
+		return row.Format, false, err
+	}
+	at, err := s.atHome(ctx, blob.RenditionName(row.Digest.String()))
+	if err != nil || at {
+		return row.Format, at, err
+	}
+	switch d.Reason {
+	case publish.Missing, publish.Resized, publish.Damaged:
+		err = s.Publish.Unpublish(ctx, img.ID, &d.Preset, &d.Destination)
+	}
+	return row.Format, false, err
 }
 
 // wanted lists the presets that are published of an image.

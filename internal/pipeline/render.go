@@ -119,15 +119,15 @@ func (s *Service) kept(ctx context.Context, img asset.Image, preset string, vari
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.Home.Stat(ctx, blob.RenditionName(row.Digest.String()))
-	if fault.Of(err) == fault.NotFound {
-		at, err := s.Catalog.Published(ctx, row.Digest)
-		if err != nil || len(at) == 0 {
-			return nil, err
-		}
-		return &row, nil
+	at, err := s.atHome(ctx, blob.RenditionName(row.Digest.String()))
+	if err != nil || at {
+		return &row, err
 	}
-	return &row, err
+	published, err := s.Catalog.Published(ctx, row.Digest)
+	if err != nil || len(published) == 0 {
+		return nil, err
+	}
+	return &row, nil
 }
 
 // content reads a cached rendition from its beginning.

@@ -25,6 +25,15 @@ type HomeCopy struct {
 	Reason string // why it was kept
 }
 
+// Reasons that hold until another publication, or the end of a use, changes them.
+const notPublished = "not published yet for every image that uses it"
+
+var tooManyUses = fmt.Sprintf("used by %d images or more, which is too many to be sure of", catalog.MaxUses)
+
+// Waits tells of a copy that was kept whether it may go later by itself, without
+// another publication.
+func (c HomeCopy) Waits() bool { return c.Reason != notPublished && c.Reason != tooManyUses }
+
 // use is an object that must be published before the bytes may go from home:
 // an image's source (preset "") or a rendition.
 type use struct {
@@ -123,7 +132,7 @@ func (s *Service) prove(ctx context.Context, digest asset.Digest, list func(cont
 		return nil, "", err
 	}
 	if len(uses) >= catalog.MaxUses {
-		return nil, fmt.Sprintf("used by %d images or more, which is too many to be sure of", catalog.MaxUses), nil
+		return nil, tooManyUses, nil
 	}
 	published, err := s.records.Published(ctx, digest)
 	if err != nil {
@@ -131,7 +140,7 @@ func (s *Service) prove(ctx context.Context, digest asset.Digest, list func(cont
 	}
 	sound = map[use]catalog.Publication{}
 	for _, u := range uses {
-		reason = "not published yet for every image that uses it"
+		reason = notPublished
 		for _, p := range published {
 			if p.Image != u.image || p.Preset != u.preset {
 				continue
