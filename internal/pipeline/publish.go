@@ -43,9 +43,18 @@ func (s *Service) publish(ctx context.Context, r *work.Run) (work.Outcome, error
 		return skip(fault.As(err).Message)
 	}
 	if err != nil {
-		return work.Outcome{}, err
+		return work.Outcome{}, mayPass(err)
 	}
 	return s.afterPublish(img, p), nil
+}
+
+// mayPass lets a publication that another node has overtaken be tried again. A
+// name that belongs to another image stays taken.
+func mayPass(err error) error {
+	if known := fault.As(err); fault.Of(err) == fault.Conflict && known.Code != "name-taken" {
+		return fault.Wrap(fault.Unavailable, err, "%s", known.Message)
+	}
+	return err
 }
 
 // leaveNothing removes what an earlier attempt, or a worker outside, has written
