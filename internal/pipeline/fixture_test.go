@@ -34,7 +34,6 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/memcache"
-	"safelight/internal/options"
 	"safelight/internal/plan"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
@@ -498,13 +497,4 @@ func wantKind(t *testing.T, err error, kind fault.Kind, words string) {
 	if err == nil || fault.Of(err) != kind || !strings.Contains(err.Error(), words) {
 		t.Fatalf("got %v (%s), expected %s with %q", err, fault.Of(err), kind, words)
 	}
-}
-
-func parse(t *testing.T, query string) options.Options {
-	t.Helper()
-	o, err := options.Parse(query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o.Normalize()
 }

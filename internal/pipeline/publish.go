@@ -50,7 +50,7 @@ func (s *Service) publish(ctx context.Context, r *work.Run) (work.Outcome, error
 		return s.remake(ctx, img, a.Preset, err)
 	}
 	if err != nil {
-		return work.Outcome{}, err
+		return work.Outcome{}, mayPass(err)
 	}
 	return s.afterPublish(img, p), nil
 }
@@ -75,6 +75,15 @@ func (s *Service) remake(ctx context.Context, img asset.Image, preset string, lo
 
 // nameFree is when to try again after a name at a destination was not free yet.
 const nameFree = 2 * time.Second
+
+// mayPass lets a publication that another node has overtaken be tried again. A
+// name that belongs to another image stays taken.
+func mayPass(err error) error {
+	if known := fault.As(err); fault.Of(err) == fault.Conflict && known.Code != "name-taken" {
+		return fault.Wrap(fault.Unavailable, err, "%s", known.Message)
+	}
+	return err
+}
 
 // leaveNothing removes what an earlier attempt, or a worker outside, has written
 // of an image that is gone.

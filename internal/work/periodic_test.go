@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -185,6 +186,28 @@ func TestOccurrenceThatIsPutOff(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if got := r.since(start); !slices.Equal(got, []time.Duration{70 * time.Minute}) {
 			t.Errorf("it ran after %v", got)
+		}
+	})
+}
+
+// An attempt that fails is followed by another, and not by the next occurrence.
+func TestOccurrenceThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var r runs
+		f := newFixture(t, setup{config: periodic(Periodic{Every: time.Hour}), functions: does(func(ctx context.Context, run *Run) (Outcome, error) {
+			out, err := r.do(ctx, run)
+			pause(ctx, 10*time.Second)
+			if run.Task.Attempt < 3 {
+				return out, errors.New("not yet")
+			}
+			return out, err
+		})})
+		start := time.Now()
+		f.start()
+		time.Sleep(90 * time.Minute)
+		want := []time.Duration{time.Hour, time.Hour + 21*time.Second, time.Hour + 55*time.Second}
+		if got := r.since(start); !slices.Equal(got, want) {
+			t.Errorf("it ran after %v, expected %v", got, want)
 		}
 	})
 }

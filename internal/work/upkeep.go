@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"safelight/internal/asset"
 	"safelight/internal/task"
 )
@@ -66,8 +68,8 @@ func since(keep time.Duration) time.Time {
 }
 
 // repeat sees to it that each periodic task is scheduled. A name has one live
-// task, so several nodes that do so submit one; while it runs, the next is
-// noted on it.
+// task, so several nodes that do so submit one; the next is submitted when it
+// is done with, or noted on it when it falls due before that.
 func (e *Engine) repeat(ctx context.Context) {
 	due := make(map[string]time.Time, len(e.config.Periodic)) // when to submit the next occurrence
 	for name, p := range e.config.Periodic {
@@ -141,8 +143,11 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 	now := time.Now().UTC()
 	n.RunAt = schedule.Next(now)
 	if len(live.Tasks) == 1 {
-		switch k := live.Tasks[0]; {
-		case fallenDue(k, now):
+		k := live.Tasks[0]
+		switch {
+		case k.State == task.Running && missed(k, schedule, now):
+			n.RunAt = now // it becomes that, once it has run
+		case k.State == task.Running, fallenDue(k, now):
 			return now.Add(min(waitsStill, n.RunAt.Sub(now)/10)), nil
 		case planned(k, n):
 			return n.RunAt, nil
@@ -152,25 +157,26 @@ func (e *Engine) schedule(ctx context.Context, name string, p Periodic) (time.Ti
 	return n.RunAt, err
 }
 
-// fallenDue tells whether a live task has an occurrence that waits to be carried
-// out (again), other than one for later.
-func fallenDue(k task.Task, now time.Time) bool {
-	switch k.State {
-	case task.Running:
-		return k.Again != nil && !k.Again.RunAt.After(now)
-	case task.Scheduled:
-		return k.Attempt > 0 || k.Postponed > 0 || !k.RunAt.After(now)
+// missed tells whether an occurrence has fallen due since a running task began,
+// and is not noted on it. Nothing is noted before that: it would take the place
+// of another attempt, should this one fail.
+func missed(k task.Task, schedule cron.Schedule, now time.Time) bool {
+	began := k.RunAt
+	if k.Started.After(began) {
+		began = k.Started
 	}
-	return k.State == task.Ready
+	return !schedule.Next(began).After(now) && (k.Again == nil || k.Again.RunAt.After(now))
 }
 
-// planned tells whether a live task has an occurrence already.
+// fallenDue tells whether a task that waits is for now, or for another attempt.
+func fallenDue(k task.Task, now time.Time) bool {
+	return k.State == task.Ready || k.Attempt > 0 || k.Postponed > 0 || !k.RunAt.After(now)
+}
+
+// planned tells whether a task that waits is this occurrence already.
 func planned(k task.Task, n task.New) bool {
 	if len(n.Args) == 0 {
 		n.Args = json.RawMessage("{}")
-	}
-	if k.State == task.Running {
-		return k.Again != nil && k.Again.RunAt.Equal(n.RunAt) && bytes.Equal(k.Again.Args, n.Args)
 	}
 	return k.RunAt.Equal(n.RunAt) && bytes.Equal(k.Args, n.Args)
 }
