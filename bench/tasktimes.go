@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"safelight/internal/task"
@@ -16,10 +18,10 @@ type taskClock interface {
 	// send stores tasks that are due at times; zero is at once.
 	send(at ...time.Time) error
 	// await waits for tasks, and answers when they were due and how to end them.
-	await(worker, most int, lease time.Duration) (due []time.Time, end func() error, err error)
+	await(worker, most int, lease, wait time.Duration) (due []time.Time, end func() error, err error)
 }
 
-// waitForTask is longer than any task lets wait for itself here.
+// waitForTask is longer than a task lets wait for itself that is there at once.
 const waitForTask = 20 * time.Second
 
 func (p *port) send(at ...time.Time) error {
@@ -31,8 +33,8 @@ func (p *port) send(at ...time.Time) error {
 	return err
 }
 
-func (p *port) await(_, most int, lease time.Duration) ([]time.Time, func() error, error) {
-	got, err := p.engine.Claim(p.ctx, task.Claim{Functions: []string{taskFunction}, Worker: "bench", Max: most, Lease: lease}, waitForTask)
+func (p *port) await(_, most int, lease, wait time.Duration) ([]time.Time, func() error, error) {
+	got, err := p.engine.Claim(p.ctx, task.Claim{Functions: []string{taskFunction}, Worker: "bench", Max: most, Lease: lease}, wait)
 	due := make([]time.Time, len(got))
 	for i := range got {
 		due[i] = got[i].RunAt
@@ -55,8 +57,8 @@ func (s *taskServer) send(at ...time.Time) error {
 	return s.conns[taskWorkers-1].post("/v1/tasks", string(append(body, "]}"...)), nil)
 }
 
-func (s *taskServer) await(worker, most int, lease time.Duration) ([]time.Time, func() error, error) {
-	got, err := s.claim(worker, most, lease, waitForTask)
+func (s *taskServer) await(worker, most int, lease, wait time.Duration) ([]time.Time, func() error, error) {
+	got, err := s.claim(worker, most, lease, wait)
 	due := make([]time.Time, len(got.Tasks))
 	for i := range due {
 		due[i] = got.Tasks[i].RunAt
@@ -120,7 +122,7 @@ func pickup(q taskClock, bare *bareSQLite, n int) (picked, commits []float64, er
 	for range n {
 		arrived := make(chan arrival, 1)
 		go func() {
-			_, end, err := q.await(0, 1, taskLease)
+			_, end, err := q.await(0, 1, taskLease, waitForTask)
 			at := time.Now()
 			if err == nil {
 				err = end()
@@ -171,7 +173,7 @@ func redelivery(q taskClock, n int) ([]float64, error) {
 	var ends time.Time
 	for held := 0; held < n; {
 		ends = time.Now().Add(time.Second)
-		due, _, err := q.await(0, n, time.Second)
+		due, _, err := q.await(0, n, time.Second, waitForTask)
 		if err != nil {
 			return nil, err
 		}
@@ -182,41 +184,33 @@ func redelivery(q taskClock, n int) ([]float64, error) {
 
 // collect has workers wait for n tasks in all and measures each on its arrival.
 func collect(q taskClock, workers, n int, measure func(due time.Time) float64) ([]float64, error) {
-	type batch struct {
-		seconds []float64
-		err     error
+	var mu sync.Mutex
+	var arrived []float64
+	var failed error
+	more := func(seconds []float64, err error) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		arrived, failed = append(arrived, seconds...), errors.Join(failed, err)
+		return len(arrived) < n && failed == nil
 	}
-	batches := make(chan batch)
-	stop := make(chan struct{})
-	defer close(stop)
+	var all sync.WaitGroup
 	for w := range workers {
-		go func() {
-			for {
-				due, end, err := q.await(w, 10, taskLease)
-				b := batch{err: err}
-				for _, at := range due {
-					b.seconds = append(b.seconds, measure(at))
+		all.Go(func() {
+			for more(nil, nil) {
+				due, end, err := q.await(w, 10, taskLease, time.Second)
+				seconds := make([]float64, len(due))
+				for i := range due {
+					seconds[i] = measure(due[i])
 				}
 				if err == nil && len(due) > 0 {
-					b.err = end()
+					err = end()
 				}
-				select {
-				case batches <- b:
-				case <-stop:
-					return
-				}
+				more(seconds, err)
 			}
-		}()
+		})
 	}
-	var all []float64
-	for len(all) < n {
-		b := <-batches
-		if b.err != nil {
-			return nil, b.err
-		}
-		all = append(all, b.seconds...)
-	}
-	return all, nil
+	all.Wait()
+	return arrived, failed
 }
 
 // at is a quantile.
