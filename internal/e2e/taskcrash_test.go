@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,9 +53,7 @@ func TestTaskCrash(t *testing.T) {
 	}
 	close(c.budget)
 	c.clients.Wait()
-	calm := time.Now()
-	c.settle(t, s)
-	t.Logf("%s after the last kill everything was settled", time.Since(calm).Round(time.Millisecond))
+	s.settle(t, crashFunction)
 	c.dismiss()
 	t.Logf("%d cycles: the server was killed %d times, workers %d times; %d tasks were accepted, %d submissions had no answer",
 		n, servers, workers, len(c.accepted), c.unanswered)
@@ -300,6 +299,15 @@ func (c *taskCrash) send(body any, tasks []submission) error {
 // room is how many submissions may be made now.
 func (c *taskCrash) room(t *testing.T, s *server) int {
 	t.Helper()
+	if s.live(t, crashFunction) > crashBacklog {
+		return 0
+	}
+	return crashLoad - len(c.budget)
+}
+
+// live is how many tasks of some functions wait or run.
+func (s *server) live(t *testing.T, functions ...string) int {
+	t.Helper()
 	var all struct {
 		Functions []struct {
 			Name  string
@@ -307,22 +315,32 @@ func (c *taskCrash) room(t *testing.T, s *server) int {
 		}
 	}
 	s.get("/v1/functions").json(t, &all)
+	n := 0
 	for _, f := range all.Functions {
-		if f.Name == crashFunction && f.Tasks["scheduled"]+f.Tasks["ready"]+f.Tasks["running"] > crashBacklog {
-			return 0
+		if slices.Contains(functions, f.Name) {
+			n += f.Tasks["scheduled"] + f.Tasks["ready"] + f.Tasks["running"]
 		}
 	}
-	return crashLoad - len(c.budget)
+	return n
 }
 
-// settle waits until no task is left that may still run.
-func (c *taskCrash) settle(t *testing.T, s *server) {
+// settle waits until no task of some functions is left that may still run. It
+// fails when it gets no further for a while.
+func (s *server) settle(t *testing.T, functions ...string) {
 	t.Helper()
-	var left []taskState
-	within(t, 2*time.Minute, func() bool {
-		var page struct{ Tasks []taskState }
-		s.get("/v1/tasks?state=scheduled,ready,running&limit=5&function="+crashFunction).json(t, &page)
-		left = page.Tasks
-		return len(left) == 0
-	}, func() string { return fmt.Sprintf("tasks are left: %+v", left) })
+	began := time.Now()
+	least := s.live(t, functions...)
+	left := least
+	for least > 0 {
+		within(t, time.Minute, func() bool {
+			left = s.live(t, functions...)
+			return left < least
+		}, func() string {
+			var page struct{ Tasks []taskState }
+			s.get("/v1/tasks?state=scheduled,ready,running&limit=5").json(t, &page)
+			return fmt.Sprintf("%d tasks are left, such as: %+v\n%s", left, page.Tasks, s.log)
+		})
+		least = left
+	}
+	t.Logf("everything was settled %s after the last kill", time.Since(began).Round(time.Millisecond))
 }
