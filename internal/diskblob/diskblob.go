@@ -88,7 +88,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.SyncParallel == 0 {
 		cfg.SyncParallel = 32
 	}
-	dir, err := filepath.Abs(cfg.Dir)
+	dir, err := realDir(cfg.Dir)
 	if err != nil {
 		return nil, classify(err, "opening the blob store")
 	}
@@ -110,6 +110,19 @@ func Open(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// realDir makes a directory where there is none, and gives its absolute path
+// without links, which readers do not follow.
+func realDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(abs, 0o750); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
 }
 
 func lockFile(name string, cfg Config) (*os.File, error) {
@@ -143,7 +156,7 @@ func (s *Store) Stat(_ context.Context, name string) (blob.Info, error) {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
-		return blob.Info{}, classify(err, "looking for a blob")
+		return blob.Info{}, s.missing(err, "looking for a blob")
 	}
 	return info(name, fi), nil
 }
@@ -160,6 +173,8 @@ func (s *Store) Delete(_ context.Context, name string, unless time.Time) (bool, 
 	defer lock.Unlock()
 	fi, err := os.Lstat(file)
 	switch {
+	case gone(err) && !s.present():
+		return false, away(err)
 	case gone(err) || err == nil && fi.IsDir():
 		return true, nil
 	case err != nil:
@@ -216,7 +231,34 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(blob.Info) erro
 	if err != nil {
 		return classify(err, "listing blobs")
 	}
+	if !s.present() {
+		return away(nil)
+	}
 	return nil
+}
+
+// present tells whether the directory is the one that was opened: a file system
+// that was unmounted must not pass for one that has lost everything.
+func (s *Store) present() bool {
+	held, err := s.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(filepath.Join(s.temp, lockName))
+	return err == nil && os.SameFile(held, there)
+}
+
+func away(err error) error {
+	return fault.Wrap(fault.Unavailable, err, "the blob store's directory is not there at the moment")
+}
+
+// missing classifies an error, and tells a blob that is not there from a store
+// that is not.
+func (s *Store) missing(err error, doing string) error {
+	if gone(err) && !s.present() {
+		return away(err)
+	}
+	return classify(err, doing)
 }
 
 // FreeBytes is the room that is left for this process on the file system.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"safelight/internal/blob"
 	"safelight/internal/fault"
 )
@@ -29,9 +31,9 @@ func (s *Store) Open(_ context.Context, name string) (blob.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(file)
+	f, err := openPlain(file)
 	if err != nil {
-		return nil, classify(err, "opening a blob")
+		return nil, s.missing(err, "opening a blob")
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
@@ -42,6 +44,27 @@ func (s *Store) Open(_ context.Context, name string) (blob.Reader, error) {
 		return nil, classify(err, "opening a blob")
 	}
 	return &reader{f, info(name, fi)}, nil
+}
+
+// openPlain opens a file for reading, without following links: whoever else may
+// write below the directory can't pass another file off as a blob. It does not
+// wait for the other end of a pipe.
+func openPlain(file string) (*os.File, error) {
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	for {
+		fd, err := unix.Openat2(unix.AT_FDCWD, file, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), file), nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case errors.Is(err, unix.ELOOP):
+			err = fs.ErrNotExist
+		case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // an old kernel, or a filter
+			return os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		}
+		return nil, &fs.PathError{Op: "open", Path: file, Err: err}
+	}
 }
 
 func (r *reader) Read(p []byte) (int, error)                   { return r.file.Read(p) }

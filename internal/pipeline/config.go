@@ -76,6 +76,9 @@ func (c Config) Validate(presets map[string]string) error {
 			errs = append(errs, fmt.Errorf("presets.%s: %q changes nothing, so there is nothing to render; give it options, or no steps (pipeline.presets)", name, query))
 		}
 	}
+	if c.Expire > maxExpire {
+		errs = append(errs, fmt.Errorf("pipeline.expire: %s is more than five years; 0 keeps local copies for good", c.Expire))
+	}
 	if c.Expire < 0 || c.ReconcileEvery < time.Second || c.Parallel < 1 {
 		errs = append(errs, errors.New("pipeline: expire must not be negative, reconcile_every at least 1s and parallel at least 1"))
 	}
@@ -102,6 +105,9 @@ func checkPreset(name string) error {
 	}
 	return nil
 }
+
+// maxExpire is well within what a task can be put off.
+const maxExpire = 5 * 366 * 24 * time.Hour
 
 // steps is what is done with a preset.
 func (c Config) steps(preset string) []string {

@@ -229,6 +229,11 @@ func (s *Service) expire(ctx context.Context, r *work.Run) (work.Outcome, error)
 	if err != nil {
 		return work.Outcome{}, err
 	}
+	for _, d := range done.Damaged {
+		if err := s.mend(ctx, d); err != nil {
+			return work.Outcome{}, err
+		}
+	}
 	// What is not published yet expires with its own publication.
 	if i := slices.IndexFunc(done.Kept, publish.HomeCopy.Waits); i >= 0 {
 		later := min(time.Hour, max(s.config.Expire/10, time.Second))

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type Expired struct {
 	Removed []HomeCopy
 	Kept    []HomeCopy // with the reason
+	Damaged []Due      // objects that were found to have other bytes, and must be published again
 }
 
 // HomeCopy is a source or rendition in the home store.
@@ -101,7 +103,7 @@ func (s *Service) expire(ctx context.Context, out *Expired, c HomeCopy, name str
 		keep("not old enough")
 		return nil
 	}
-	sound, reason, err := s.prove(ctx, c.Digest, list)
+	sound, reason, err := s.prove(ctx, out, c.Digest, list)
 	if err != nil {
 		return err
 	}
@@ -126,7 +128,7 @@ func (s *Service) expire(ctx context.Context, out *Expired, c HomeCopy, name str
 // prove reads back an object for every use of some bytes. It gives the
 // publications that were seen to be sound, or the reason why there is none for
 // some use.
-func (s *Service) prove(ctx context.Context, digest asset.Digest, list func(context.Context, asset.Digest) ([]use, error)) (sound map[use]catalog.Publication, reason string, err error) {
+func (s *Service) prove(ctx context.Context, out *Expired, digest asset.Digest, list func(context.Context, asset.Digest) ([]use, error)) (sound map[use]catalog.Publication, reason string, err error) {
 	uses, err := list(ctx, digest)
 	if err != nil {
 		return nil, "", err
@@ -155,6 +157,15 @@ func (s *Service) prove(ctx context.Context, digest asset.Digest, list func(cont
 			}
 			reason = "its object at " + p.Destination + " could not be read back"
 			s.log.Warn("a published object could not be read back", "destination", p.Destination, "object", p.Name, "error", err)
+			if wrong := (*damaged)(nil); errors.As(err, &wrong) {
+				demoted, err := s.demote(ctx, p)
+				if err != nil {
+					return nil, "", err
+				}
+				if demoted {
+					out.Damaged = append(out.Damaged, Due{p.Image, p.Owner, p.Preset, p.Destination, Damaged})
+				}
+			}
 		}
 		if reason != "" {
 			return nil, reason, nil

@@ -85,7 +85,12 @@ func TestExpireReadsBack(t *testing.T) {
 	if err := os.WriteFile(f.object(p), []byte("sourcE"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.expired(img, future(), 0, "at x could not be read back")
+	done, err := f.Expire(t.Context(), img, future())
+	if err != nil || len(done.Damaged) != 1 || done.Damaged[0] != (Due{img.ID, "main", "", "x", Damaged}) || len(done.Kept) != 1 || !strings.Contains(done.Kept[0].Reason, "at x could not be read back") {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	p = f.publish(img, "", "x") // it counted no more, so that it is written again
+	f.wantObject(p, "source")
 	if err := os.Remove(f.object(p)); err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,13 @@ func (s *Service) Publish(ctx context.Context, img asset.Image, preset, destinat
 			return p, err
 		}
 	}
+	// What is confirmed with these bytes stays so while they are written again:
+	// the object may be all there is of them.
+	if !known || row.State != catalog.Confirmed || row.Digest != p.Digest || row.Name != p.Name {
+		if err := s.records.Intend(ctx, p); err != nil {
+			return p, err
+		}
+	}
 	return s.write(ctx, d, p, r)
 }
 
@@ -133,12 +140,9 @@ func (s *Service) discard(ctx context.Context, d destination, row catalog.Public
 // object is its own.
 func forced() time.Time { return time.Now().Add(24 * time.Hour) }
 
-// write carries out the steps of a publication, each of which leaves a state
-// that Reconcile understands.
+// write carries out the steps of a publication whose row is there, each of which
+// leaves a state that Reconcile understands.
 func (s *Service) write(ctx context.Context, d destination, p catalog.Publication, r blob.Reader) (catalog.Publication, error) {
-	if err := s.records.Intend(ctx, p); err != nil {
-		return p, err
-	}
 	if err := send(ctx, d, p, r); err != nil {
 		return p, err
 	}

@@ -190,25 +190,29 @@ func (r *reconciliation) confirmed(ctx context.Context, p catalog.Publication) e
 	case !errors.As(err, &wrong):
 		return r.failed(ctx, p.Destination, err)
 	}
-	return r.demote(ctx, p)
-}
-
-// demote takes back the confirmation of a damaged object, so that Publish does
-// not take its size for a proof.
-func (r *reconciliation) demote(ctx context.Context, p catalog.Publication) error {
-	leave, err := r.turns.take(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	now, ok, err := r.row(ctx, p)
-	if err != nil || !ok || now != p { // it was being written while we read it
-		return err
-	}
-	if err := r.records.Intend(ctx, p); err != nil && fault.Of(err) != fault.NotFound {
+	demoted, err := r.demote(ctx, p)
+	if err != nil || !demoted {
 		return err
 	}
 	return r.due(p, Damaged)
+}
+
+// demote takes back the confirmation of a damaged object, so that Publish does
+// not take its size for a proof, and tells whether it did.
+func (s *Service) demote(ctx context.Context, p catalog.Publication) (bool, error) {
+	leave, err := s.turns.take(ctx, p)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	now, ok, err := s.row(ctx, p)
+	if err != nil || !ok || now != p { // it was being written while we read it
+		return false, err
+	}
+	if err := s.records.Intend(ctx, p); err != nil && fault.Of(err) != fault.NotFound {
+		return false, err
+	}
+	return true, nil
 }
 
 // images looks for what should be published and has no row, or has a row about

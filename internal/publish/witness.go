@@ -25,7 +25,7 @@ func (s *Service) Witness(ctx context.Context, img asset.Image, preset, destinat
 // Intended notes that a worker outside is going to write an object, and tells
 // its name and which bytes it must have.
 func (s *Service) Intended(ctx context.Context, img asset.Image, preset, destination string) (catalog.Publication, error) {
-	p, d, leave, err := s.outside(ctx, img, preset, destination)
+	p, _, leave, err := s.outside(ctx, img, preset, destination)
 	if err != nil {
 		return p, err
 	}
@@ -34,11 +34,8 @@ func (s *Service) Intended(ctx context.Context, img asset.Image, preset, destina
 	if err != nil {
 		return p, err
 	}
-	if known && row.State == catalog.Confirmed && row.Digest == p.Digest {
-		// It may be the only copy: it stays confirmed while it is there.
-		if info, err := d.Stat(ctx, p.Name); err == nil && info.Bytes == p.Bytes {
-			return row, nil
-		}
+	if known && row.State == catalog.Confirmed && row.Digest == p.Digest && row.Name == p.Name {
+		return row, nil // it may be the only copy: it stays confirmed
 	}
 	return p, s.records.Intend(ctx, p)
 }

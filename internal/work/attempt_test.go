@@ -40,19 +40,19 @@ func TestOutcomes(t *testing.T) {
 		after time.Duration // until it is done; 0 if it is dead at once
 		says  string
 	}{
-		"unclassified":   {gives(errors.New("it broke")), retried, "it broke"},
+		"unclassified":   {gives(errors.New("/srv/x: it broke")), retried, "something went wrong on the server's side; its log tells what"},
 		"internal":       {gives(fault.New(fault.Internal, "it broke")), retried, "it broke"},
-		"unavailable":    {gives(fmt.Errorf("store: %w", fault.New(fault.Unavailable, "away"))), retried, "store: away"},
+		"unavailable":    {gives(fmt.Errorf("store: %w", fault.New(fault.Unavailable, "away"))), retried, "away"},
 		"exhausted":      {gives(fault.New(fault.Exhausted, "too many")), retried, "too many"},
 		"out of space":   {gives(fault.New(fault.OutOfSpace, "full")), retried, "full"},
 		"timeout":        {gives(fault.New(fault.Timeout, "slow")), retried, "slow"},
 		"cancelled":      {gives(fault.New(fault.Canceled, "gone")), retried, "gone"},
-		"a panic":        {func() error { panic("oh") }, retried, "panic: oh"},
+		"a panic":        {func() error { panic("oh") }, retried, "the function panicked; the server's log tells where"},
 		"invalid":        {gives(fault.New(fault.Invalid, "bad")), 0, "bad"},
 		"unprocessable":  {gives(fault.New(fault.Unprocessable, "corrupt")), 0, "corrupt"},
 		"not found":      {gives(fault.New(fault.NotFound, "gone")), 0, "gone"},
-		"conflict":       {gives(fault.Wrap(fault.Conflict, errors.New("x"), "taken")), 0, "taken: x"},
-		"a long message": {gives(errors.New(strings.Repeat("é", task.MaxErrorBytes))), retried, strings.Repeat("é", task.MaxErrorBytes/2)},
+		"conflict":       {gives(fault.Wrap(fault.Conflict, errors.New("x"), "taken")), 0, "taken"},
+		"a long message": {gives(fault.New(fault.Internal, "%s", strings.Repeat("é", task.MaxErrorBytes))), retried, strings.Repeat("é", task.MaxErrorBytes/2)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

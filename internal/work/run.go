@@ -212,7 +212,10 @@ func (e *Engine) attempt(node context.Context, t task.Task) {
 		e.log.Info("an attempt was given up: the task was cancelled, or its lease had ended", "task", t.ID, "function", t.Function)
 		return
 	}
-	e.deliver(node, t, verdict(t, outcome, err, cause, timeout))
+	if err != nil {
+		e.log.Debug("an attempt ended with an error", "task", t.ID, "function", t.Function, "attempt", t.Attempt, "error", err)
+	}
+	e.deliver(node, t, verdict(t, outcome, err, cause, timeout), err)
 }
 
 // verdict is the report on an attempt.
@@ -231,7 +234,7 @@ func verdict(t task.Task, outcome Outcome, err error, cause error, timeout time.
 	case errors.Is(cause, context.DeadlineExceeded):
 		r.Kind, r.Error = task.Failed, fmt.Sprintf("the attempt was not finished within its time, %s", timeout)
 	default:
-		r.Kind, r.Error = task.Failed, err.Error()
+		r.Kind, r.Error = task.Failed, publicly(err)
 		kind := fault.Of(err)
 		r.Final = kind != fault.Internal && kind != fault.Canceled && !fault.Retryable(err)
 	}
@@ -241,12 +244,21 @@ func verdict(t task.Task, outcome Outcome, err error, cause error, timeout time.
 	return r
 }
 
+// publicly is what may be told of an error: what it was caused by goes to the
+// log only.
+func publicly(err error) string {
+	if known := fault.As(err); known != nil {
+		return known.Message
+	}
+	return "something went wrong on the server's side; its log tells what"
+}
+
 // do calls the function; a panic is a failure.
 func (e *Engine) do(ctx context.Context, r *Run) (outcome Outcome, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("panic in a task", "task", r.Task.ID, "function", r.Task.Function, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic: %v", p)
+			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v", p), "the function panicked; the server's log tells where")
 		}
 	}()
 	return e.functions[r.Task.Function].Do(ctx, r)
@@ -288,14 +300,19 @@ func (e *Engine) heartbeat(ctx context.Context, r *Run, cancel context.CancelCau
 }
 
 // deliver stores a report, trying again as long as the lease may last.
-func (e *Engine) deliver(node context.Context, t task.Task, r task.Report) {
+func (e *Engine) deliver(node context.Context, t task.Task, r task.Report, why error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(node), e.config.Lease)
 	defer cancel()
 	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		answers, err := e.queue.Report(ctx, []task.Report{r})
 		if err == nil {
+			if refused := answers[0].Err; r.Kind == task.Succeeded && (fault.Of(refused) == fault.Invalid || fault.Of(refused) == fault.TooLarge) {
+				r = task.Report{ID: t.ID, Lease: t.Lease, Kind: task.Failed, Error: "its result could not be stored: " + publicly(refused)}
+				why = refused
+				continue
+			}
 			e.count([]task.Report{r}, answers)
-			e.tell(t, r, answers[0])
+			e.tell(t, r, answers[0], why)
 			return
 		}
 		if ctx.Err() != nil {
@@ -307,14 +324,17 @@ func (e *Engine) deliver(node context.Context, t task.Task, r task.Report) {
 }
 
 // tell logs what an operator should see.
-func (e *Engine) tell(t task.Task, r task.Report, a task.Reported) {
+func (e *Engine) tell(t task.Task, r task.Report, a task.Reported, why error) {
+	if why == nil {
+		why = errors.New(r.Error)
+	}
 	switch {
 	case a.Err != nil:
 		e.log.Warn("a report was refused", "task", t.ID, "function", t.Function, "error", a.Err)
 	case r.Kind == task.Failed && a.State == task.Dead:
-		e.log.Error("a task is dead", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", r.Error)
+		e.log.Error("a task is dead", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", why)
 	case r.Kind == task.Failed:
-		e.log.Warn("an attempt failed", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", r.Error)
+		e.log.Warn("an attempt failed", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", why)
 	}
 }
 
