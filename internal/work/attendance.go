@@ -27,10 +27,14 @@ const (
 func (e *Engine) Attendance() *Attendance { return &Attendance{engine: e} }
 
 // Attended tells whether a function is carried out by the server itself, or a
-// worker has asked for it within the last minute. While the database can't be
-// asked, what was known before counts.
+// worker has asked for it within the last minute; what was asked of this node
+// counts from then on. While the database can't be asked, what was known before
+// counts.
 func (a *Attendance) Attended(function string) bool {
 	if _, own := a.engine.functions[function]; own && !a.engine.policies.For(function).Worker {
+		return true
+	}
+	if time.Since(a.engine.askedHere(function)) < attended {
 		return true
 	}
 	a.mu.Lock()
