@@ -42,7 +42,7 @@ func NewHome(store Store) *Home {
 
 // Open reads a blob. The first time in the life of the process all of it is
 // read and held against its name; bytes that differ are fault.Internal, with
-// the name in the cause. What is not here is recalled; Stat only tells what is
+// the name in the cause. What is not here, or damaged, is recalled; Stat only tells what is
 // here.
 func (s *Home) Open(ctx context.Context, name string) (Reader, error) {
 	r, err := s.Store.Open(ctx, name)
@@ -54,6 +54,11 @@ func (s *Home) Open(ctx context.Context, name string) (Reader, error) {
 	}
 	if err := check(r, name); err != nil {
 		_ = r.Close()
+		if s.Recall != nil { // a destination may have what was lost here
+			if good, again := s.Recall(ctx, name); again == nil {
+				return good, nil
+			}
+		}
 		return nil, err
 	}
 	s.Trust(name)

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"safelight/internal/app"
 	"safelight/internal/codec"
 	"safelight/internal/codec/worker"
@@ -62,9 +60,7 @@ func Main(args []string) int {
 		return guetzli.Launch(args[1:])
 	}
 	var c commands
-	parser, err := kong.New(&c, kong.Name("safelight"),
-		kong.Description("A self-hosted image platform: upload photos, get any rendition of them.\n\nEvery setting is also an environment variable: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES."),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	parser, err := newParser(&c)
 	if err != nil {
 		return fail(err)
 	}
@@ -72,13 +68,16 @@ func Main(args []string) int {
 		args = []string{"--help"}
 	}
 	ctx, err := parser.Parse(args)
-	if err != nil {
-		parser.FatalIfErrorf(err)
+	if err == nil {
+		err = ctx.Run()
 	}
-	if err := ctx.Run(); err != nil {
-		return fail(err)
+	switch {
+	case err == nil:
+		return 0
+	case complain(os.Stderr, ctx, err):
+		return senseless
 	}
-	return 0
+	return fail(err)
 }
 
 // ended is the exit status of a command that has said all there is to say.

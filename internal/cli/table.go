@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,28 +24,25 @@ func terminal(f *os.File) (width int, ok bool) {
 	return int(size.Col), true
 }
 
-// The last column gets what the terminal leaves, at least minError, and
-// plainError where there is none.
+// On a terminal long cells are cut, in characters; the last column gets what the
+// others leave, at least minError.
 const (
-	minError   = 20
-	plainError = 60
-	gap        = 2 // blanks between columns
+	maxName   = 60
+	maxWorker = 24
+	minError  = 20
+	gap       = 2 // blanks between columns
 )
 
-// table writes tasks for people, cut to a terminal of width columns (0 is no
-// terminal).
+// table writes tasks for people, cut to a terminal of width columns; 0 is no
+// terminal, and cuts nothing.
 func table(w io.Writer, tasks []taskapi.Task, now time.Time, width int) error {
 	rows := [][]string{{"ID", "FUNCTION", "NAME", "STATE", "ATTEMPT", "AGE", "ERROR"}}
 	for _, t := range tasks {
-		state := t.State
-		if t.WaitingFor != "" {
-			state += " (no " + t.WaitingFor + ")"
-		}
 		attempt := fmt.Sprint(t.Attempt)
 		if t.MaxAttempts > 0 {
 			attempt += fmt.Sprint("/", t.MaxAttempts)
 		}
-		rows = append(rows, []string{t.ID, t.Function, cut(plain(t.Name), 30), state, attempt, age(now.Sub(t.Created)), plain(t.Error)})
+		rows = append(rows, []string{t.ID, t.Function, name(t, width > 0), standing(t, now, width > 0), attempt, age(now.Sub(t.Created)), plain(t.Error)})
 	}
 	widths := make([]int, len(rows[0])-1)
 	used := 0
@@ -54,17 +52,17 @@ func table(w io.Writer, tasks []taskapi.Task, now time.Time, width int) error {
 		}
 		used += widths[i] + gap
 	}
-	room := plainError
-	if width > 0 {
-		room = max(width-used, minError)
-	}
 	var b strings.Builder
 	for _, r := range rows {
 		for i, wide := range widths {
 			b.WriteString(r[i])
 			b.WriteString(strings.Repeat(" ", wide-utf8.RuneCountInString(r[i])+gap))
 		}
-		b.WriteString(cut(r[len(widths)], room))
+		last := r[len(widths)]
+		if width > 0 {
+			last = cut(last, max(width-used, minError))
+		}
+		b.WriteString(last)
 		line := strings.TrimRight(b.String(), " ")
 		b.Reset()
 		if _, err := fmt.Fprintln(w, line); err != nil {
@@ -72,6 +70,46 @@ func table(w io.Writer, tasks []taskapi.Task, now time.Time, width int) error {
 		}
 	}
 	return nil
+}
+
+// idFirst is a name that begins with the id of an image, as those of the server's
+// own tasks do.
+var idFirst = regexp.MustCompile(`^([0-9a-hjkmnp-tv-z]{26})(/.*)$`)
+
+// shortID is what is shown of an id: its end, as ids of the same time begin alike.
+func shortID(id string) string { return "…" + id[max(0, len(id)-5):] }
+
+// name tells tasks apart: the name, or the image. For a terminal it is shortened.
+func name(t taskapi.Task, short bool) string {
+	text := plain(t.Name)
+	switch parts := idFirst.FindStringSubmatch(text); {
+	case text == "" && t.Image != "" && short:
+		return "image " + shortID(t.Image)
+	case text == "" && t.Image != "":
+		return "image " + t.Image
+	case !short:
+		return text
+	case parts != nil:
+		text = shortID(parts[1]) + parts[2]
+	}
+	return cut(text, maxName)
+}
+
+// standing is a task's state, and what goes with it.
+func standing(t taskapi.Task, now time.Time, short bool) string {
+	switch {
+	case t.State == "ready" && t.WaitingFor != "":
+		return "ready (no " + t.WaitingFor + ")"
+	case t.State == "scheduled" && t.RunAt.After(now):
+		return "scheduled (in " + age(t.RunAt.Sub(now)) + ")"
+	case t.State == "running":
+		worker := plain(t.Worker)
+		if short {
+			worker = cut(worker, maxWorker)
+		}
+		return fmt.Sprintf("running %d %% (%s)", t.Progress, worker)
+	}
+	return t.State
 }
 
 // plain puts text on one line, without what a terminal would take for orders.
@@ -111,7 +149,7 @@ func progress(t taskapi.Task) string {
 		if t.Message != "" {
 			line += "  " + plain(t.Message)
 		}
-	case t.WaitingFor != "":
+	case t.State == "ready" && t.WaitingFor != "":
 		line += ", waiting for " + t.WaitingFor
 	case t.State == "scheduled":
 		line += " for " + t.RunAt.Local().Format(time.DateTime)

@@ -19,7 +19,7 @@ import (
 type tasksCommand struct {
 	List     tasksList     `cmd:"" help:"List tasks, newest first."`
 	Show     tasksShow     `cmd:"" help:"Show all of a task, as JSON."`
-	Retry    tasksRetry    `cmd:"" help:"Let dead or cancelled tasks start over, and waiting ones run now."`
+	Retry    tasksRetry    `cmd:"" help:"Let dead or cancelled tasks start over; with --state scheduled, waiting ones run now."`
 	Cancel   tasksCancel   `cmd:"" help:"Cancel tasks that wait or run."`
 	Watch    tasksWatch    `cmd:"" help:"Follow a task until it is finished."`
 	Submit   tasksSubmit   `cmd:"" help:"Submit a task."`
@@ -31,7 +31,7 @@ func (tasksCommand) Help() string {
 	return `Examples:
 
   safelight tasks list --state dead
-  safelight tasks retry --state dead --function compress
+  safelight tasks retry --state dead --function guetzli
   safelight tasks submit guetzli --args '{"quality": 84}' --wait
   safelight tasks backfill --preset thumb
 
@@ -40,13 +40,12 @@ The exit status is 0 when all went well; 1 when a task that was watched ended de
 
 // connection is where the server is.
 type connection struct {
-	Server string `help:"URL of the server." env:"SAFELIGHT_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
+	Server string `help:"URL of the server (default ${default})." env:"SAFELIGHT_SERVER" default:"http://127.0.0.1:8080" placeholder:"URL"`
 	Key    string `help:"Key to ask with; the variable does not show in lists of processes." env:"SAFELIGHT_KEY" placeholder:"TOKEN"`
 	JSON   bool   `help:"Write JSON, one task a line." name:"json"`
 }
 
-// refused is the exit status when the flags make no sense, or the server could
-// not be asked or said no.
+// refused is the exit status when the server could not be asked or said no.
 const refused = ended(2)
 
 // ask runs a command with a client, until it is interrupted, and says in plain
@@ -60,7 +59,7 @@ func (c connection) ask(command func(context.Context, *client.Client) error) err
 	}
 	var status ended
 	switch {
-	case err == nil || errors.As(err, &status):
+	case err == nil || errors.As(err, &status) || errors.As(err, new(usage)):
 		return err
 	case ctx.Err() != nil:
 		return ended(130) // as shells have it
@@ -81,7 +80,6 @@ type selection struct {
 	Function string `help:"Of this function." placeholder:"NAME"`
 	Name     string `help:"With this name." placeholder:"NAME"`
 	Image    string `help:"About the image with this id." placeholder:"ID"`
-	All      bool   `help:"All tasks."`
 }
 
 func (s selection) filter() taskapi.Filter {
@@ -91,18 +89,34 @@ func (s selection) filter() taskapi.Filter {
 type tasksList struct {
 	connection `embed:""`
 	selection  `embed:""`
-	Limit      int `help:"At most so many; --all lifts the limit." default:"50" placeholder:"N"`
+	Limit      *int `help:"At most so many; 0 is no limit (default 50)." placeholder:"N"`
+	All        bool `help:"Every task, without a limit; not beside --limit or flags that select."`
+}
+
+// defaultLimit is how many tasks are listed unless it is said otherwise.
+const defaultLimit = 50
+
+// limit is how many tasks to list; 0 is all.
+func (c *tasksList) limit() (int, error) {
+	switch {
+	case c.All && (c.Limit != nil || c.filter() != taskapi.Filter{}):
+		return 0, misuse("--all lists every task; leave it out beside other flags (--limit 0 lifts the limit)")
+	case c.All:
+		return 0, nil
+	case c.Limit == nil:
+		return defaultLimit, nil
+	case *c.Limit < 0:
+		return 0, misuse("--limit: expected 0 or more but received %d", *c.Limit)
+	}
+	return *c.Limit, nil
 }
 
 // Run lists tasks.
 func (c *tasksList) Run() error {
 	return c.ask(func(ctx context.Context, cl *client.Client) error {
-		if c.Limit < 1 {
-			return fmt.Errorf("--limit: expected 1 or more but received %d", c.Limit)
-		}
-		limit := c.Limit
-		if c.All {
-			limit = 0
+		limit, err := c.limit()
+		if err != nil {
+			return err
 		}
 		if c.JSON {
 			return cl.List(ctx, c.filter(), limit, func(t taskapi.Task) error { return writeLine(t) })
@@ -142,6 +156,7 @@ func (c *tasksShow) Run() error {
 type alteration struct {
 	connection `embed:""`
 	selection  `embed:""`
+	All        bool     `help:"Every task; not beside flags that select."`
 	IDs        []string `arg:"" optional:"" name:"id" help:"Ids of tasks; or select them by flags."`
 }
 
@@ -149,31 +164,42 @@ type tasksRetry struct {
 	alteration `embed:""`
 }
 
+// Help tells which tasks are meant.
+func (tasksRetry) Help() string {
+	return `Without --state the flags, and --all, select tasks that are dead or cancelled. Those that wait for their time run now with --state scheduled.`
+}
+
 // Run retries tasks.
-func (c *tasksRetry) Run() error { return c.run(client.Retry, "retried") }
+func (c *tasksRetry) Run() error {
+	return c.run(client.Retry, "retried", "no dead or cancelled ones match; waiting ones: add --state scheduled")
+}
 
 type tasksCancel struct {
 	alteration `embed:""`
 }
 
 // Run cancels tasks.
-func (c *tasksCancel) Run() error { return c.run(client.Cancel, "cancelled") }
+func (c *tasksCancel) Run() error {
+	return c.run(client.Cancel, "cancelled", "none that match wait or run")
+}
 
 // check refuses a selection that selects nothing, or twice.
 func (c *alteration) check() error {
 	flags := c.filter() != taskapi.Filter{}
 	switch {
 	case len(c.IDs) > 0 && (flags || c.All):
-		return errors.New("give either ids or flags that select tasks")
+		return misuse("give either ids or flags that select tasks")
 	case flags && c.All:
-		return errors.New("--all selects every task; leave it out beside other flags")
+		return misuse("--all selects every task; leave it out beside other flags")
 	case len(c.IDs) == 0 && !flags && !c.All:
-		return errors.New("which tasks? Give ids, or flags such as --state dead, or --all")
+		return misuse("which tasks? Give ids, or flags such as --state dead, or --all")
 	}
 	return nil
 }
 
-func (c *alteration) run(action client.Action, done string) error {
+// run alters the tasks that were selected. Where a selection without states has
+// found nothing, which says which states were looked at.
+func (c *alteration) run(action client.Action, done, which string) error {
 	return c.ask(func(ctx context.Context, cl *client.Client) error {
 		if err := c.check(); err != nil {
 			return err
@@ -189,6 +215,9 @@ func (c *alteration) run(action client.Action, done string) error {
 		}
 		if c.JSON {
 			return writeLine(taskapi.Changed{Changed: n})
+		}
+		if n == 0 && c.State == "" {
+			done += "; " + which
 		}
 		fmt.Printf("%d %s\n", n, done)
 		return nil
@@ -240,7 +269,7 @@ func (c *tasksSubmit) submission() (taskapi.Submission, error) {
 	if c.Args != "" {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(c.Args), &object); err != nil {
-			return s, fmt.Errorf("--args: expected a JSON object such as '{\"quality\": 84}': %w", err)
+			return s, misuse("--args: expected a JSON object such as '{\"quality\": 84}' but received %s", plain(cut(c.Args, 40)))
 		}
 		s.Args = json.RawMessage(c.Args)
 	}
@@ -336,6 +365,9 @@ func (c connection) follow(ctx context.Context, cl *client.Client, id string) er
 	}
 	if err != nil {
 		return err
+	}
+	if line := outcome(t); line != "" && !c.JSON {
+		fmt.Println(line)
 	}
 	if t.State != "done" {
 		return ended(1)

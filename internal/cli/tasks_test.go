@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"safelight/internal/httpapi/taskapi"
 )
 
@@ -20,7 +18,7 @@ func TestTable(t *testing.T) {
 	}
 	for width, want := range map[int]string{
 		0: `ID   FUNCTION  NAME   STATE               ATTEMPT  AGE  ERROR
-06g  guetzli   größe  dead                3/3      1h   it [31mrains ` + strings.Repeat("x", 46) + `…
+06g  guetzli   größe  dead                3/3      1h   it [31mrains ` + strings.Repeat("x", 80) + `
 07   f                ready (no workers)  0        0s
 `,
 		90: `ID   FUNCTION  NAME   STATE               ATTEMPT  AGE  ERROR
@@ -46,6 +44,91 @@ func TestTable(t *testing.T) {
 	}
 }
 
+func TestNameInTable(t *testing.T) {
+	t.Parallel()
+	const image = "06gzvwch3mkgvkdvyw4p1yjjcw"
+	long := strings.Repeat("n", 100)
+	tests := []struct {
+		name, image, short, whole string
+	}{
+		{"", "", "", ""},
+		{"cover", image, "cover", "cover"},
+		{"", image, "image …yjjcw", "image " + image},
+		{image + "/thumb/archive", image, "…yjjcw/thumb/archive", image + "/thumb/archive"},
+		{image + "/a-preset-of-some-length/a-destination", "", "…yjjcw/a-preset-of-some-length/a-destination", image + "/a-preset-of-some-length/a-destination"},
+		{image, "", image, image},
+		{long, "", long[:59] + "…", long},
+	}
+	for _, c := range tests {
+		k := taskapi.Task{Name: c.name, Image: c.image}
+		if short, whole := name(k, true), name(k, false); short != c.short || whole != c.whole {
+			t.Errorf("%q of %q: %q and %q; want %q and %q", c.name, c.image, short, whole, c.short, c.whole)
+		}
+	}
+}
+
+func TestStanding(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	tests := []struct {
+		task taskapi.Task
+		want string
+	}{
+		{taskapi.Task{State: "scheduled", RunAt: now.Add(11 * time.Second)}, "scheduled (in 11s)"},
+		{taskapi.Task{State: "scheduled", RunAt: now.Add(5 * 24 * time.Hour)}, "scheduled (in 5d)"},
+		{taskapi.Task{State: "scheduled", RunAt: now}, "scheduled"},
+		{taskapi.Task{State: "running", Progress: 40, Worker: "mill 3"}, "running 40 % (mill 3)"},
+		{taskapi.Task{State: "running", Worker: strings.Repeat("w", 30)}, "running 0 % (" + strings.Repeat("w", 23) + "…)"},
+		{taskapi.Task{State: "ready", WaitingFor: "workers"}, "ready (no workers)"},
+		{taskapi.Task{State: "ready"}, "ready"},
+		{taskapi.Task{State: "dead", WaitingFor: "workers"}, "dead"},
+	}
+	for _, c := range tests {
+		if got := standing(c.task, now, true); got != c.want {
+			t.Errorf("%q; want %q", got, c.want)
+		}
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ function, result, want string }{
+		{"f", "", ""},
+		{"f", "null", ""},
+		{"f", "{\n \"a\":  [1, \"x  y\u009by\"]\n}", `{"a":[1,"x  yy"]}`},
+		{"f", `{"images":10,"submitted":4}`, `{"images":10,"submitted":4}`},
+		{"backfill", `{"images":10,"submitted":4}`, "10 images looked at, 4 submitted"},
+		{"backfill", `{"images":1,"submitted":0}`, "1 image looked at, 0 submitted"},
+		{"backfill", `{"skipped":"why"}`, `{"skipped":"why"}`},
+		{"backfill", `[]`, `[]`},
+	}
+	for _, c := range tests {
+		if got := outcome(taskapi.Task{Function: c.function, Result: []byte(c.result)}); got != c.want {
+			t.Errorf("%s %s: %q; want %q", c.function, c.result, got, c.want)
+		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args string
+		want int // -1 is a refusal
+	}{
+		{"", 50}, {"--limit 5", 5}, {"--limit 0 --state dead", 0}, {"--state dead", 50}, {"--all", 0},
+		{"--limit=-1", -1}, {"--all --limit 5", -1}, {"--all --limit 0", -1}, {"--all --state dead", -1}, {"--all --image x", -1},
+	}
+	for _, c := range tests {
+		got, err := parse(append([]string{"list"}, strings.Fields(c.args)...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := got.Tasks.List.limit(); (err != nil) != (c.want < 0) || err == nil && n != c.want {
+			t.Errorf("list %s: %d, %v; want %d", c.args, n, err, c.want)
+		}
+	}
+}
+
 func TestAge(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{
@@ -68,7 +151,7 @@ func TestProgress(t *testing.T) {
 		{taskapi.Task{State: "ready", WaitingFor: "workers"}, "ready, waiting for workers"},
 		{taskapi.Task{State: "scheduled", RunAt: at, Error: "it rains"}, "scheduled for 2030-01-02 03:04:05: it rains"},
 		{taskapi.Task{State: "done", Error: "old"}, "done"},
-		{taskapi.Task{State: "dead", Error: "it rains"}, "dead: it rains"},
+		{taskapi.Task{State: "dead", Error: "it rains", WaitingFor: "workers"}, "dead: it rains"},
 	}
 	for _, c := range tests {
 		if got := progress(c.task); got != c.want {
@@ -90,7 +173,7 @@ func TestProgress(t *testing.T) {
 // parse reads a command line without running it.
 func parse(args ...string) (commands, error) {
 	var c commands
-	parser, err := kong.New(&c, kong.Name("safelight"))
+	parser, err := newParser(&c)
 	if err == nil {
 		_, err = parser.Parse(append([]string{"tasks"}, args...))
 	}
@@ -105,9 +188,9 @@ func TestParseTasks(t *testing.T) {
 		want string // what show says, or "error"
 		show func(commands) any
 	}{
-		{"list", "{https://pictures.example from-the-environment false} 50", func(c commands) any { l := c.Tasks.List; return fmt.Sprint(l.connection, l.Limit) }},
+		{"list", "{https://pictures.example from-the-environment false}", func(c commands) any { return c.Tasks.List.connection }},
 		{"list --server http://a --key k --json", "{http://a k true}", func(c commands) any { return c.Tasks.List.connection }},
-		{"list --state dead,done --function f --name n --image i --all", "{dead,done f n i true}", func(c commands) any { return c.Tasks.List.selection }},
+		{"list --state dead,done --function f --name n --image i --all", "{dead,done f n i} true", func(c commands) any { l := c.Tasks.List; return fmt.Sprint(l.selection, l.All) }},
 		{"show x", "x", func(c commands) any { return c.Tasks.Show.ID }},
 		{"show", "error", nil},
 		{"retry a b", "[a b]", func(c commands) any { return c.Tasks.Retry.IDs }},
@@ -158,10 +241,10 @@ func TestWhichTasks(t *testing.T) {
 	}{
 		{alteration{}, false},
 		{alteration{IDs: []string{"a"}}, true},
-		{alteration{selection: selection{All: true}}, true},
+		{alteration{All: true}, true},
 		{alteration{selection: selection{State: "dead"}}, true},
-		{alteration{selection: selection{State: "dead", All: true}}, false},
-		{alteration{IDs: []string{"a"}, selection: selection{All: true}}, false},
+		{alteration{selection: selection{State: "dead"}, All: true}, false},
+		{alteration{IDs: []string{"a"}, All: true}, false},
 		{alteration{IDs: []string{"a"}, selection: selection{Image: "i"}}, false},
 	}
 	for _, c := range tests {

@@ -156,14 +156,14 @@ func TestWatchReconnects(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		_, _ = fmt.Fprintf(w, ":\n\nevent: task\ndata: {\"id\":\"a\",\"state\":\"running\",\"progress\":%d}\n\n", n)
+		_, _ = fmt.Fprintf(w, ":\n\nevent: task\ndata: {\"id\":\"a\",\"state\":\"running\",\"waiting_for\":\"workers\",\"progress\":%d}\n\n", n)
 		if n == 3 {
 			_, _ = io.WriteString(w, "event: task\ndata: {\"id\":\"a\",\"state\":\"done\",\"progress\":100}\n\nevent: end\ndata: {}\n\n")
 		}
 	})
 	var seen []int
 	got, err := c.Watch(t.Context(), "a", func(t taskapi.Task) { seen = append(seen, t.Progress) })
-	if err != nil || got.State != "done" || fmt.Sprint(seen) != "[1 3 100]" {
+	if err != nil || got.State != "done" || got.WaitingFor != "" || fmt.Sprint(seen) != "[1 3 100]" {
 		t.Errorf("%+v, %v, %v", got, err, seen)
 	}
 }

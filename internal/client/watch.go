@@ -96,9 +96,11 @@ func (c *Client) follow(ctx context.Context, id string, s *stream) error {
 			s.ended = true
 			return nil
 		case name == "task":
-			if err := json.Unmarshal([]byte(data), &s.last); err != nil {
+			var t taskapi.Task // afresh: fields that are absent now would keep what they were
+			if err := json.Unmarshal([]byte(data), &t); err != nil {
 				return err
 			}
+			s.last = t
 			s.events++
 			s.fn(s.last)
 		}

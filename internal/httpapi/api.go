@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"mime"
 	"net/http"
 	"strings"
 	"sync"
@@ -62,6 +63,9 @@ func (s *Server) operation(method, path, id, summary string, scope auth.Scope) h
 		Security: []map[string][]string{{"bearer": {string(scope)}}},
 		Middlewares: huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 			r, w := humago.Unwrap(ctx)
+			if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media == "application/x-www-form-urlencoded" {
+				r.Header.Del("Content-Type") // curl -d says so, and nothing here is a form: it's read as JSON
+			}
 			p, err := s.permit(r, scope)
 			if err != nil {
 				s.fail(w, r, err)

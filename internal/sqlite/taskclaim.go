@@ -54,8 +54,14 @@ type lane struct {
 	lockLimit   int
 }
 
+// kindOfLock names a lock among what is limited; no function has such a name.
+func (l lane) kindOfLock() string { return l.owner + "\x00" + l.lock }
+
 // maxLanes bounds how many lanes of a function one claim serves at a rank.
 const maxLanes = 256
+
+// maxFull bounds how many lanes a claim passes over: about 20 ms.
+const maxFull = 2000
 
 // claiming is one claim under way. It goes through the ranks (priorities) from
 // the top, and at each gives the owners turns.
@@ -65,8 +71,9 @@ type claiming struct {
 	c           task.Claim
 	now, steady time.Time
 	done        *effects
-	room        map[string]int // by function, and by lock with a leading "\x00": how many more may run
+	room        map[string]int // by function, and by lock (kindOfLock): how many more may run
 	left        int
+	full        int // lanes that were passed over
 	claimed     []task.Task
 }
 
@@ -180,11 +187,20 @@ func (k *claiming) lanes(function string, rank int64) ([]lane, error) {
 }
 
 // between adds the lanes from a place on whose owners are below end ("" is no
-// end), up to maxLanes in all. Lanes whose lock is full are passed over, so that
-// however many there are they hide no others.
+// end), up to maxLanes in all. Lanes whose lock is full are passed over, up to
+// maxFull in one claim, as others wait for the writer meanwhile; the next claim
+// goes on from there.
 func (k *claiming) between(found []lane, at lane, end string) ([]lane, error) {
 	rank := at.rank
+	if on, ok := k.q.goOn[at.function]; ok && on.rank == rank && on.owner >= at.owner && (end == "" || on.owner < end) {
+		at = on
+	}
+	delete(k.q.goOn, at.function)
 	for len(found) < maxLanes {
+		if k.full > maxFull {
+			k.q.goOn[at.function] = at
+			return found, nil
+		}
 		l, err := k.first(at)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && (l.rank != rank || end != "" && l.owner >= end) {
 			return found, nil
@@ -198,6 +214,8 @@ func (k *claiming) between(found []lane, at lane, end string) ([]lane, error) {
 		}
 		if room > 0 {
 			found = append(found, l)
+		} else {
+			k.full++
 		}
 		at = after(l)
 	}
@@ -235,7 +253,7 @@ func (k *claiming) roomIn(l lane, want int) (int, error) {
 		want = min(want, left)
 	}
 	if l.lock != "" {
-		left, err := k.remaining("\x00"+l.lock, l.lockLimit, sqlRunningLock, l.lock)
+		left, err := k.remaining(l.kindOfLock(), l.lockLimit, sqlRunningLock, l.owner, l.lock)
 		if err != nil {
 			return 0, err
 		}
@@ -245,12 +263,12 @@ func (k *claiming) roomIn(l lane, want int) (int, error) {
 }
 
 // remaining is how many more of a kind may run, counted once for each claim.
-func (k *claiming) remaining(kind string, most, statement int, arg string) (int, error) {
+func (k *claiming) remaining(kind string, most, statement int, args ...any) (int, error) {
 	if left, ok := k.room[kind]; ok {
 		return left, nil
 	}
 	running := 0
-	if err := k.t.row(statement, arg).Scan(&running); err != nil {
+	if err := k.t.row(statement, args...).Scan(&running); err != nil {
 		return 0, err
 	}
 	k.room[kind] = most - running
@@ -258,7 +276,7 @@ func (k *claiming) remaining(kind string, most, statement int, arg string) (int,
 }
 
 func (k *claiming) use(l lane, n int) {
-	for _, kind := range []string{l.function, "\x00" + l.lock} {
+	for _, kind := range []string{l.function, l.kindOfLock()} {
 		if _, ok := k.room[kind]; ok {
 			k.room[kind] -= n
 		}

@@ -166,6 +166,10 @@ func (q *Tasks) Counts(ctx context.Context) ([]task.Count, error) {
 	return counts, classify(rows.Err(), "counting tasks")
 }
 
+// maxFunctions bounds the functions that are remembered: workers may ask for
+// whatever they like.
+const maxFunctions = 1000
+
 // announcementKept is how long it is remembered that a function was asked for.
 const announcementKept = 30 * 24 * time.Hour
 
@@ -177,7 +181,7 @@ func (q *Tasks) Announce(ctx context.Context, functions []string) error {
 			return err
 		}
 		for _, f := range functions {
-			if _, err := t.exec(sqlAnnounce, f, now.UnixMilli()); err != nil {
+			if _, err := t.exec(sqlAnnounce, f, now.UnixMilli(), maxFunctions); err != nil {
 				return err
 			}
 		}

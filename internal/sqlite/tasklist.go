@@ -35,14 +35,11 @@ func (q *Tasks) List(ctx context.Context, query task.Query) (task.Page, error) {
 	if err != nil {
 		return task.Page{}, classify(err, "listing tasks")
 	}
-	found, err := collectTasks(rows)
+	found, more, err := collectTasks(rows, query.Limit)
 	if err != nil {
 		return task.Page{}, classify(err, "listing tasks")
 	}
-	if len(found) > query.Limit {
-		return task.Page{Tasks: found[:query.Limit], More: true}, nil
-	}
-	return task.Page{Tasks: found}, nil
+	return task.Page{Tasks: found, More: more}, nil
 }
 
 // conditions are those of a filter, as parts of a WHERE with their arguments.

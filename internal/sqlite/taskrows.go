@@ -112,26 +112,37 @@ func (t *tx) moveTask(k *task.Task) error {
 	return err
 }
 
-// tasks reads whole rows.
+// tasks reads whole rows, and fewer than there are where they are large.
 func (t *tx) tasks(statement int, args ...any) ([]task.Task, error) {
 	rows, err := t.rows(statement, args...)
 	if err != nil {
 		return nil, err
 	}
-	return collectTasks(rows)
+	found, _, err := collectTasks(rows, task.MaxBatch)
+	return found, err
 }
 
-func collectTasks(rows *sql.Rows) ([]task.Task, error) {
+// pageBytes bounds the arguments and results of the tasks of one answer; at least
+// one task is given whatever its size.
+const pageBytes = 4 << 20
+
+// collectTasks reads at most limit rows, and fewer where they are large. more
+// tells that there are others.
+func collectTasks(rows *sql.Rows, limit int) (found []task.Task, more bool, err error) {
 	defer rows.Close()
-	var found []task.Task
+	size := 0
 	for rows.Next() {
+		if len(found) == limit || size > pageBytes {
+			return found, true, nil
+		}
 		k, err := scanTask(rows)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		size += len(k.Args) + len(k.Result) + len(k.Error)
 		found = append(found, k)
 	}
-	return found, rows.Err()
+	return found, false, rows.Err()
 }
 
 // scanTask reads a row of taskColumns.

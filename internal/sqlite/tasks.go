@@ -17,6 +17,7 @@ type Tasks struct {
 	cfg  task.Config
 	base time.Time         // of the clock of leases
 	turn map[string]string // by function: the owner that was served last; the writer's goroutine only
+	goOn map[string]lane   // by function: where a claim had to stop among full lanes; the writer's goroutine only
 }
 
 var (
@@ -30,7 +31,7 @@ func (db *DB) Tasks(ctx context.Context, cfg task.Config) (*Tasks, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	q := &Tasks{db: db, cfg: cfg, base: cfg.Now(), turn: make(map[string]string)}
+	q := &Tasks{db: db, cfg: cfg, base: cfg.Now(), turn: make(map[string]string), goOn: make(map[string]lane)}
 	_, steady := q.clock()
 	// A clock that stood wrong when the leases were given must not keep them
 	// for longer than any can be.

@@ -29,7 +29,7 @@ const (
 	textReadyIDs = `SELECT id FROM tasks
 		WHERE state = 1 AND function = ? AND rank = ? AND owner = ? AND lock_name = ? ORDER BY id LIMIT ?`
 	textRunningOf   = `SELECT count(*) FROM tasks WHERE state = 2 AND function = ?`
-	textRunningLock = `SELECT count(*) FROM tasks WHERE state = 2 AND lock_name = ? AND lock_name <> ''`
+	textRunningLock = `SELECT count(*) FROM tasks WHERE state = 2 AND owner = ? AND lock_name = ? AND lock_name <> ''`
 
 	textMakeDue = `UPDATE tasks SET state = 1, updated = ?1 WHERE id IN
 		(SELECT id FROM tasks WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2) RETURNING id, function`
@@ -38,7 +38,9 @@ const (
 	textClamp           = `UPDATE tasks SET until = min(until, ?1), deadline = min(deadline, ?2) WHERE state = 2 AND (until > ?1 OR deadline > ?2)`
 	textPrune           = `DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE state = ? AND finished < ? ORDER BY finished LIMIT ?)`
 	textForgetFunctions = `DELETE FROM task_functions WHERE asked < ?`
-	textAnnounce        = `INSERT INTO task_functions (function, asked) VALUES (?1, ?2) ON CONFLICT (function) DO UPDATE SET asked = ?2`
+	textAnnounce        = `INSERT INTO task_functions (function, asked) SELECT ?1, ?2
+		WHERE EXISTS (SELECT 1 FROM task_functions WHERE function = ?1) OR (SELECT count(*) FROM task_functions) < ?3
+		ON CONFLICT (function) DO UPDATE SET asked = ?2`
 )
 
 // Statements of the readers about tasks.

@@ -111,8 +111,8 @@ type Task struct {
 	Created, Started, Finished, Updated time.Time
 }
 
-// Lock lets at most Limit tasks with the same Name run at once, whatever their
-// function and wherever they run. The zero value is none.
+// Lock lets at most Limit tasks of an owner with the same Name run at once,
+// whatever their function and wherever they run. The zero value is none.
 type Lock struct {
 	Name  string `json:"name"`
 	Limit int    `json:"limit"`

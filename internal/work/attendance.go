@@ -17,7 +17,8 @@ type Attendance struct {
 }
 
 // Times of attendance: a worker that has not asked for longer than attended is
-// taken to be gone, and a claim may wait for a minute; what is known of other nodes is attendanceAge old at most.
+// taken to be gone, and a claim may wait for a minute; what is known of other
+// nodes is attendanceAge old at most.
 const (
 	attended      = 90 * time.Second
 	attendanceAge = 2 * time.Second
@@ -27,10 +28,14 @@ const (
 func (e *Engine) Attendance() *Attendance { return &Attendance{engine: e} }
 
 // Attended tells whether a function is carried out by the server itself, or a
-// worker has asked for it within the last 90 s. While the database can't be
-// asked, what was known before counts.
+// worker has asked for it within the last 90 s; what was asked of this node
+// counts from then on. While the database can't be asked, what was known before
+// counts.
 func (a *Attendance) Attended(function string) bool {
 	if _, own := a.engine.functions[function]; own && !a.engine.policies.For(function).Worker {
+		return true
+	}
+	if time.Since(a.engine.askedHere(function)) < attended {
 		return true
 	}
 	a.mu.Lock()

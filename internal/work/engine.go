@@ -45,16 +45,19 @@ type Engine struct {
 	metrics   Metrics
 	log       *slog.Logger
 
-	mu        sync.Mutex
-	announced map[string]time.Time // when a function was last noted as asked for
+	mu    sync.Mutex
+	asked map[string]asking // by function, of workers outside that have asked this node
 }
+
+// asking is when a function was asked for.
+type asking struct{ last, noted time.Time }
 
 // New makes an engine for a node. The policies are those that the queue was
 // opened with (Config.Policies).
 func New(config Config, node string, q queue, signals *task.Signals, policies task.Policies, functions map[string]Function, metrics Metrics, log *slog.Logger) *Engine {
 	return &Engine{
 		config: config, queue: q, signals: signals, functions: functions, policies: policies,
-		worker: task.NodePrefix + node, metrics: metrics, log: log, announced: make(map[string]time.Time),
+		worker: task.NodePrefix + node, metrics: metrics, log: log, asked: make(map[string]asking),
 	}
 }
 
@@ -68,10 +71,10 @@ func (e *Engine) Submit(ctx context.Context, tasks []task.New) ([]task.Task, err
 const lookAgain = 2 * time.Second
 
 // announceEvery is how often it is written down that a function is asked for;
-// maxAnnounced bounds the functions for which that is remembered.
+// maxAsked bounds the functions for which that is remembered.
 const (
 	announceEvery = 10 * time.Second
-	maxAnnounced  = 10_000
+	maxAsked      = 10_000
 )
 
 // Claim hands out tasks to a worker, waiting up to wait until there is one; none
@@ -125,14 +128,17 @@ func (e *Engine) announce(ctx context.Context, functions []string) error {
 	now := time.Now()
 	var fresh []string
 	e.mu.Lock()
-	if len(e.announced) > maxAnnounced {
-		clear(e.announced)
+	if len(e.asked) > maxAsked {
+		clear(e.asked)
 	}
 	for _, f := range functions {
-		if now.Sub(e.announced[f]) >= announceEvery {
+		a := e.asked[f]
+		a.last = now
+		if now.Sub(a.noted) >= announceEvery {
 			fresh = append(fresh, f)
-			e.announced[f] = now
+			a.noted = now
 		}
+		e.asked[f] = a
 	}
 	e.mu.Unlock()
 	if len(fresh) == 0 {
@@ -141,18 +147,49 @@ func (e *Engine) announce(ctx context.Context, functions []string) error {
 	return e.queue.Announce(ctx, fresh)
 }
 
+// askedHere is when a worker outside last asked this node for a function; zero
+// is never.
+func (e *Engine) askedHere(function string) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.asked[function].last
+}
+
 // Report carries out workers' reports, each for itself. Where a function of the
 // product is done by workers outside, its result is taken over first; a result
-// that can't be makes the report a failure.
+// that can't be makes the report a failure, which is stored, and answered by an
+// error with the code CodeRefused beside the state.
 func (e *Engine) Report(ctx context.Context, reports []task.Report) ([]task.Reported, error) {
+	claimed := make([]task.ReportKind, len(reports))
 	for i := range reports {
+		claimed[i] = reports[i].Kind
 		if err := e.finish(ctx, &reports[i]); err != nil {
 			return nil, err
 		}
 	}
 	answers, err := e.queue.Report(ctx, reports)
 	e.count(reports, answers)
+	for i := range answers {
+		if answers[i].Err == nil && reports[i].Kind != claimed[i] {
+			answers[i].Err = refused(reports[i].Error, answers[i].State)
+		}
+	}
 	return answers, err
+}
+
+// CodeRefused is the code of the error for a result that was not taken over.
+const CodeRefused = "result-refused"
+
+// refused tells a worker why its result was not taken over, and what becomes of
+// the task.
+func refused(why string, state task.State) error {
+	then := "the task will be tried again"
+	if state == task.Dead {
+		then = "the task is out of attempts, and dead"
+	}
+	e := fault.New(fault.Unprocessable, "the result was refused: %s; %s", task.Cut(why, task.MaxErrorBytes), then)
+	e.Code = CodeRefused
+	return e
 }
 
 // count tells the metrics what came of reports that were accepted.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/fault"
 	"safelight/internal/task"
@@ -84,7 +85,9 @@ func send(w http.ResponseWriter, r *http.Request, c Content) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cache-Control", "private, no-cache")
-	h.Set("Etag", fmt.Sprintf("%q", c.Digest))
+	if c.Digest != (asset.Digest{}) {
+		h.Set("Etag", fmt.Sprintf("%q", c.Digest))
+	}
 	if c.Type == "" {
 		c.Type = "application/octet-stream"
 	}

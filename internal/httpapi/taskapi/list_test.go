@@ -271,4 +271,12 @@ func TestAttendedByAWorker(t *testing.T) {
 	if got := s.submit(siteKey, "f"); got.State != "ready" || got.WaitingFor != "" {
 		t.Errorf("a worker has asked for it, but it waits for %q", got.WaitingFor)
 	}
+	id := s.submit(siteKey, "g").ID // that nobody does it is known now
+	if got := s.task(readKey, id); got.WaitingFor != "workers" {
+		t.Errorf("nobody has asked for it, but it waits for %q", got.WaitingFor)
+	}
+	s.do(shopKey, "POST", "/v1/worker/claim", `{"functions":["g"]}`).is(200)
+	if got := s.task(readKey, id); got.State != "ready" || got.WaitingFor != "" {
+		t.Errorf("a worker has just asked for it, but it is %s and waits for %q", got.State, got.WaitingFor)
+	}
 }

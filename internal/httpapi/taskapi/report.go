@@ -8,6 +8,7 @@ import (
 	"safelight/internal/auth"
 	"safelight/internal/fault"
 	"safelight/internal/task"
+	"safelight/internal/work"
 )
 
 // Beat is a heartbeat.
@@ -150,7 +151,9 @@ func (a *API) reports(w http.ResponseWriter, r *http.Request, _ auth.Principal) 
 			result := &out.Results[places[i]]
 			if done[i].Err != nil {
 				result.Error = a.front.ProblemBody(done[i].Err)
-				continue
+				if known := fault.As(done[i].Err); known == nil || known.Code != work.CodeRefused { // then the task has not changed
+					continue
+				}
 			}
 			result.State, result.LeaseUntil = done[i].State.String(), done[i].Until
 		}

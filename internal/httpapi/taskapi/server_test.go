@@ -147,6 +147,8 @@ type files struct {
 	mu     sync.Mutex
 	stored map[asset.ID][]byte
 	taken  func(body io.Reader) // nil, or called before an output is read
+
+	undigested bool // inputs come without
 }
 
 const picture = "these are the bytes of a picture"
@@ -163,7 +165,11 @@ func (f *files) Input(_ context.Context, t task.Task) (taskapi.Content, error) {
 	if t.Image == (asset.ID{}) {
 		return taskapi.Content{}, fault.New(fault.NotFound, "the task has no image")
 	}
-	return contentOf([]byte(picture), "image/jpeg"), nil
+	c := contentOf([]byte(picture), "image/jpeg")
+	if f.undigested {
+		c.Digest = asset.Digest{}
+	}
+	return c, nil
 }
 
 func (f *files) TakeOutput(_ context.Context, t task.Task, body io.Reader) (task.Output, error) {
@@ -209,6 +215,9 @@ func (s *server) doContext(ctx context.Context, key, method, path, body string) 
 	r, err := http.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded") // as curl -d does
 	}
 	if key != "" {
 		r.Header.Set("Authorization", "Bearer "+key)

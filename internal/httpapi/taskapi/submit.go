@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"regexp"
 	"time"
 
 	"safelight/internal/asset"
@@ -139,16 +140,22 @@ func (a *API) newTask(in *Submission, p auth.Principal, now time.Time) (task.New
 	return n, nil
 }
 
+// idForm is what ids look like; those that a server has made are signed too.
+var idForm = regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{26}$`)
+
 // imageID reads the id of an image in a body; "" is none.
 func (a *API) imageID(text string) (asset.ID, error) {
 	if text == "" {
 		return asset.ID{}, nil
 	}
 	id, err := a.Mint.Parse(text)
-	if err != nil {
-		return id, fault.New(fault.Invalid, "image: expected the id of an image but received %.40q", text)
+	switch {
+	case err == nil:
+		return id, nil
+	case idForm.MatchString(text):
+		return id, fault.New(fault.Invalid, "image: there is no image with the id %s", text)
 	}
-	return id, nil
+	return id, fault.New(fault.Invalid, "image: expected the id of an image but received %.40q", text)
 }
 
 // runAt is when a submission wants to run; zero is at once.

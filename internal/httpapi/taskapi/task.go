@@ -12,6 +12,7 @@ import (
 // Task is a task as JSON. The token of its lease is not in it.
 type Task struct {
 	ID          string          `json:"id" doc:"Sorts by the time of submission"`
+	Owner       string          `json:"owner"`
 	Function    string          `json:"function"`
 	Name        string          `json:"name,omitempty" doc:"One live task of the function has it"`
 	Args        json.RawMessage `json:"args,omitempty" doc:"A JSON object"`
@@ -74,7 +75,7 @@ type URLs struct {
 func (a *API) describe(t *task.Task) Task {
 	id := t.ID.String()
 	out := Task{
-		ID: id, Function: t.Function, Name: t.Name, Args: t.Args, Input: t.Input, Priority: t.Priority, RunAt: t.RunAt,
+		ID: id, Owner: t.Owner, Function: t.Function, Name: t.Name, Args: t.Args, Input: t.Input, Priority: t.Priority, RunAt: t.RunAt,
 		Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, State: t.State.String(), Again: t.Again != nil,
 		Worker: t.Worker, LeaseUntil: t.Until, Progress: t.Progress, Message: t.Message, Error: t.Error, Result: t.Result,
 		Created: t.Created, Started: t.Started, Finished: t.Finished, Updated: t.Updated, URL: a.base + "/v1/tasks/" + id,

@@ -66,8 +66,8 @@ type Files interface {
 type Content struct {
 	Body   io.ReadSeekCloser
 	Bytes  int64
-	Type   string // media type
-	Digest asset.Digest
+	Type   string       // media type
+	Digest asset.Digest // zero is unknown
 }
 
 // Deps are the parts that this package speaks for.

@@ -2,16 +2,20 @@ package taskapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"safelight/internal/fault"
 	"safelight/internal/httpapi"
 	"safelight/internal/httpapi/taskapi"
 	"safelight/internal/task"
+	"safelight/internal/work"
 )
 
 func TestWorkerRound(t *testing.T) {
@@ -368,5 +372,59 @@ func TestReports(t *testing.T) {
 	all := as[struct{ Results []taskapi.Reported }](s.do(workerKey, "POST", "/v1/worker/reports", `{"reports":[{"id":"x"}]}`).is(200))
 	if len(all.Results) != 1 || all.Results[0].Error == nil {
 		t.Errorf("nothing but refusals: %+v", all)
+	}
+}
+
+func TestResultThatIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(s *server) {
+		functions := map[string]work.Function{"optimize": {
+			Policy: task.Policy{Worker: true},
+			Finish: func(context.Context, task.Task, json.RawMessage) (work.Outcome, error) {
+				return work.Outcome{}, fault.New(fault.Invalid, "output: upload it first")
+			},
+		}}
+		s.engine.Engine = work.New(work.DefaultConfig(), "a", s.queue, s.signals, work.DefaultConfig().Policies(functions), functions, silent{}, slog.New(slog.DiscardHandler))
+	})
+	const refused = "urn:safelight:problem:result-refused"
+	s.submit(adminKey, "optimize")
+	c := s.claim(workerKey, "optimize")
+	s.do(workerKey, "POST", c.URLs.Report, `{"outcome":"done"}`).fails(422, refused, "output: upload it first", "will be tried again")
+	if got := s.task(readKey, c.ID); got.State != "scheduled" || got.Error != "output: upload it first" {
+		t.Errorf("%+v", got)
+	}
+
+	s.submit(adminKey, "optimize")
+	c = s.claim(workerKey, "optimize")
+	batch := as[struct {
+		Results []struct {
+			State string
+			Error httpapi.Problem
+		}
+	}](s.do(workerKey, "POST", "/v1/worker/reports", `{"reports":[{"id":"`+c.ID+`","lease":"`+c.Lease+`","outcome":"done"},{"id":"`+c.ID+`","lease":"other","outcome":"beat"}]}`).is(200)).Results
+	if r := batch[0]; r.State != "scheduled" || r.Error.Type != refused || r.Error.Status != 422 {
+		t.Errorf("%+v", r)
+	}
+	if r := batch[1]; r.State != "" || r.Error.Status != 409 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOwnerIsTold(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.submit(shopKey, "f")
+	if c := s.claim(roamerKey, "f"); c.Owner != "shop" {
+		t.Errorf("a worker for everybody is told the owner %q", c.Owner)
+	}
+}
+
+func TestInputWithoutDigest(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, func(s *server) { s.files.undigested = true })
+	s.do(siteKey, "POST", "/v1/tasks", `{"function":"f","image":"`+s.mint.New(time.Now()).String()+`"}`).is(201)
+	in := s.do(workerKey, "GET", s.claim(workerKey, "f").URLs.Input, "").is(200)
+	if tag := in.header.Values("Etag"); len(tag) > 0 {
+		t.Errorf("the tag is %s, though nothing is known of the bytes", tag)
 	}
 }

@@ -43,7 +43,7 @@ CREATE INDEX tasks_ready ON tasks (function, rank, owner, lock_name, id) WHERE s
 CREATE INDEX tasks_due ON tasks (run_at) WHERE state = 0;
 CREATE INDEX tasks_leases ON tasks (until) WHERE state = 2;
 CREATE INDEX tasks_running ON tasks (function) WHERE state = 2;
-CREATE INDEX tasks_locks ON tasks (lock_name) WHERE state = 2 AND lock_name <> '';
+CREATE INDEX tasks_locks ON tasks (owner, lock_name) WHERE state = 2 AND lock_name <> '';
 CREATE UNIQUE INDEX tasks_names ON tasks (owner, function, name) WHERE name <> '' AND state <= 2;
 CREATE INDEX tasks_states ON tasks (state, id);
 CREATE INDEX tasks_images ON tasks (image, id) WHERE image <> x'';

@@ -64,9 +64,12 @@ func concurrencyFreed(t *testing.T, b *bed) {
 func locks(t *testing.T, b *bed) {
 	b.submit(t, repeated(locked("x", "disk", 2), 3)...)
 	b.submit(t, repeated(locked("y", "disk", 2), 3)...)
-	other := locked("y", "disk", 2) // locks are the installation's, not an owner's
+	other := locked("y", "disk", 2) // an owner's locks are its own
 	other.Owner = "other"
 	b.submit(t, other)
+	if got := running(b.claim(t, task.Claim{Functions: []string{"y"}, Owner: "other", Max: 5, Lease: time.Minute}), lock); got["disk"] != 1 {
+		t.Fatalf("Claim gave %v", got)
+	}
 	b.submit(t, locked("y", "net", 1), job("y"), job("x"))
 	first := b.claim(t, asks(100, "x", "y"))
 	if got := running(first, lock); got["disk"] != 2 || got["net"] != 1 || got[""] != 2 {

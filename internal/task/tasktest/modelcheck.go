@@ -56,12 +56,12 @@ func (g *game) within(rt *rapid.T) {
 	functions, locks := make(map[string]int), make(map[string]int)
 	for _, k := range g.held("") {
 		functions[k.Function]++
-		locks[k.Lock.Name]++
+		locks[k.Owner+" "+k.Lock.Name]++
 		if most := g.w.rules.For(k.Function).Concurrency; most > 0 && functions[k.Function] > most {
 			rt.Fatalf("%d of %s run", functions[k.Function], k.Function)
 		}
-		if k.Lock.Name != "" && locks[k.Lock.Name] > k.Lock.Limit {
-			rt.Fatalf("%d with the lock %s run", locks[k.Lock.Name], k.Lock.Name)
+		if k.Lock.Name != "" && locks[k.Owner+" "+k.Lock.Name] > k.Lock.Limit {
+			rt.Fatalf("%d of %s with the lock %s run", locks[k.Owner+" "+k.Lock.Name], k.Owner, k.Lock.Name)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func (g *game) rightlyLeft(rt *rapid.T, c task.Claim, left *task.Task, got []tas
 		if taken(*k) && k.Function == left.Function {
 			running++
 		}
-		if taken(*k) && k.Lock.Name == left.Lock.Name {
+		if taken(*k) && k.Owner == left.Owner && k.Lock.Name == left.Lock.Name {
 			holding++
 		}
 	}

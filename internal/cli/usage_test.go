@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+// says runs a command line and gives its exit status and what it writes to
+// stderr. It is not for parallel tests.
+func says(t *testing.T, line string) (int, string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := os.Stderr
+	os.Stderr = w
+	status := Main(strings.Fields(line))
+	os.Stderr = was
+	w.Close()
+	text, err := io.ReadAll(r) // short enough for the pipe
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, string(text)
+}
+
+func TestSenselessCommandLines(t *testing.T) {
+	tests := []struct{ line, want string }{
+		{"nope", `safelight: unexpected argument nope; see safelight --help`},
+		{"--bad", `safelight: unknown flag --bad; see safelight --help`},
+		{"serve x", `safelight serve: unexpected argument x; see safelight serve --help`},
+		{"tasks", `safelight tasks: expected one of list, show, retry, cancel, watch, submit, backfill; see safelight tasks --help`},
+		{"tasks nope", `safelight tasks: unexpected argument nope; see safelight tasks --help`},
+		{"tasks show", `safelight tasks show: expected "<id>"; see safelight tasks show --help`},
+		{"tasks list --bad", `safelight tasks list: unknown flag --bad; see safelight tasks list --help`},
+		{"tasks list --limit x", `safelight tasks list: --limit: expected a valid 64 bit int but got "x"; see safelight tasks list --help`},
+		{"tasks list --limit=-1", `safelight tasks list: --limit: expected 0 or more but received -1; see safelight tasks list --help`},
+		{"tasks backfill", `safelight tasks backfill: missing flags: --preset=NAME; see safelight tasks backfill --help`},
+		{"tasks retry", `safelight tasks retry: which tasks? Give ids, or flags such as --state dead, or --all; see safelight tasks retry --help`},
+		{"tasks submit f --args []", `safelight tasks submit: --args: expected a JSON object such as '{"quality": 84}' but received []; see safelight tasks submit --help`},
+	}
+	for _, c := range tests {
+		if status, text := says(t, c.line); status != 2 || text != c.want+"\n" {
+			t.Errorf("%s: %d, %s; want 2, %s", c.line, status, text, c.want)
+		}
+	}
+	for _, line := range []string{"tasks list --server http://127.0.0.1:1", "tasks list --server x"} {
+		if status, text := says(t, line); status != 2 || strings.Contains(text, "--help") {
+			t.Errorf("%s: %d, %s; want 2, without a word of help", line, status, text)
+		}
+	}
+}
