@@ -219,6 +219,9 @@ func (s *Service) prove(ctx context.Context, f blob.Reader, bytes int64, expecte
 	if err == nil {
 		err = expected(header)
 	}
+	if err == nil && header.Location {
+		err = fault.New(fault.Unprocessable, "the output carries a location; renditions carry no metadata")
+	}
 	if err != nil {
 		return header, err
 	}

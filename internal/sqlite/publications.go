@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"path"
 	"time"
 
 	"safelight/internal/asset"
@@ -43,7 +44,10 @@ func (t *tx) checkName(p catalog.Publication) error {
 	var id []byte
 	var owner string
 	var state catalog.PublicationState
-	err := t.row(sqlNameTaken, p.Destination, p.Name).Scan(&id, &owner, &state)
+	err := t.row(sqlNameTaken, p.Destination, p.Name, p.Name+"/", p.Name+"0").Scan(&id, &owner, &state) // "0" follows "/"
+	for folder := path.Dir(p.Name); errors.Is(err, sql.ErrNoRows) && folder != "."; folder = path.Dir(folder) {
+		err = t.row(sqlNameTaken, p.Destination, folder, folder, folder).Scan(&id, &owner, &state)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

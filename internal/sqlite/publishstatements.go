@@ -20,9 +20,12 @@ const (
 			excluded.created, excluded.first_bytes, excluded.encoder, excluded.note)
 		WHERE renditions.variant = excluded.variant OR excluded.encoder = '' AND excluded.note = ''`
 
-	textHasImage          = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
-	textLoadPublication   = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
-	textNameTaken         = `SELECT image_id, owner, state FROM publications WHERE destination = ? AND name = ?`
+	textHasImage        = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
+	textLoadPublication = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
+	// A name can't be another's folder either: ?3 and ?4 are the range of names
+	// below ?2.
+	textNameTaken = `SELECT image_id, owner, state FROM publications
+		WHERE destination = ?1 AND (name = ?2 OR name >= ?3 AND name < ?4) LIMIT 1`
 	textInsertPublication = `INSERT INTO publications (` + publicationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	textMovePublication   = `UPDATE publications SET digest = ?, bytes = ?, state = ?, updated = ?` + ofPublication
 	textWithdrawOne       = `UPDATE publications SET state = 2, updated = ?` + ofPublication + ` AND state <> 2`

@@ -227,10 +227,7 @@ func (e *Engine) finish(ctx context.Context, r *task.Report) error {
 	}
 	if err != nil {
 		e.log.Warn("a worker's result was not taken over", "task", t.ID, "function", t.Function, "worker", t.Worker, "error", err)
-		r.Kind, r.Error, r.Final, r.Next = task.Failed, err.Error(), false, nil
-		if known := fault.As(err); known != nil {
-			r.Error = known.Message
-		}
+		r.Kind, r.Error, r.Final, r.Next = task.Failed, publicly(err), false, nil
 		return nil
 	}
 	r.Next = append(r.Next, outcome.Next...)

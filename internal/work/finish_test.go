@@ -66,7 +66,7 @@ func TestResultOfAWorkerIsRefused(t *testing.T) {
 		says string
 	}{
 		"for a reason to tell": {fault.Wrap(fault.Unprocessable, errors.New("/secret/path"), "no picture"), "no picture"},
-		"for another":          {errors.New("it broke"), "it broke"},
+		"for another":          {errors.New("/srv: it broke"), "something went wrong on the server's side; its log tells what"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestResultOfAWorkerIsRefused(t *testing.T) {
 				})
 				id := f.submit(job("f"))
 				k := gets(t, f.waits(t.Context(), asks("f"), 0), 0)
-				if a := f.reports(task.Report{ID: id, Lease: k.Lease, Kind: task.Succeeded, Next: []task.New{job("h")}}); a.Err != nil || a.State != task.Scheduled {
+				if a := f.reports(task.Report{ID: id, Lease: k.Lease, Kind: task.Succeeded, Next: []task.New{job("h")}}); fault.As(a.Err).Code != CodeRefused || a.State != task.Scheduled {
 					t.Errorf("%+v", a)
 				}
 				if k := f.want(id, task.Scheduled); k.Error != c.says || k.Attempt != 1 {

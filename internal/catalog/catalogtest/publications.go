@@ -129,6 +129,11 @@ func publicationNames(t *testing.T, c catalog.Catalog) {
 	}
 	taken(second, true)
 	taken(theirs, false)
+	for _, name := range []string{p.Name + "/below", p.Name[:strings.LastIndex(p.Name, "/")]} { // a file can't be a folder
+		clash := NewPublication(second, "", "archive", 2)
+		clash.Name = name
+		wantKind(t, k.Intend(ctx, clash), fault.Conflict)
+	}
 	moved := p
 	moved.Name = "new"
 	wantKind(t, k.Intend(ctx, moved), fault.Conflict)

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"safelight/internal/fault"
+	"safelight/internal/task"
 )
 
 // maxBody is the longest JSON body that is read.
@@ -53,6 +54,9 @@ func bodyError(err error) error {
 // decode reads one JSON value; fields that mean nothing are refused, so that a
 // misspelt one is not ignored.
 func decode(body []byte, into any) error {
+	if crowded(body) {
+		return fault.Limit(fault.Invalid, "items of one request", task.MaxBatch, task.MaxBatch+1, "expected 1 to %d tasks or reports but received %d or more", task.MaxBatch, task.MaxBatch+1)
+	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
@@ -62,6 +66,34 @@ func decode(body []byte, into any) error {
 		return fault.New(fault.Invalid, "the body goes on after the JSON value")
 	}
 	return nil
+}
+
+// crowded tells whether a list in the body's object has more items than any
+// may. It is for before they are decoded, which takes a hundred times the room
+// of the shortest items.
+func crowded(body []byte) bool {
+	depth, items, quoted, escaped := 0, 0, false, false
+	for _, c := range body {
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped, quoted = c == '\\', c != '"'
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			if depth++; depth == 2 {
+				items = 0
+			}
+		case c == '}' || c == ']':
+			depth--
+		case c == ',' && depth == 2:
+			if items++; items >= task.MaxBatch {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // decodeOptional is decode, for a body that may be empty.

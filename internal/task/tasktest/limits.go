@@ -63,7 +63,7 @@ func concurrencyFreed(t *testing.T, b *bed) {
 
 func locks(t *testing.T, b *bed) {
 	b.submit(t, repeated(locked("x", "disk", 2), 3)...)
-	b.submit(t, repeated(locked("y", "disk", 2), 3)...)
+	b.submit(t, repeated(locked("y", "disk", 2), 4)...)
 	other := locked("y", "disk", 2) // an owner's locks are its own
 	other.Owner = "other"
 	b.submit(t, other)
