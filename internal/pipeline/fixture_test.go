@@ -15,6 +15,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -355,7 +356,9 @@ func (f *fixture) settle() []string {
 		k := claimed[0]
 		out, err := f.do(k)
 		r := task.Report{ID: k.ID, Lease: k.Lease, Kind: task.Succeeded, Next: out.Next}
-		if err != nil {
+		if err != nil && reflect.TypeOf(err) == reflect.TypeOf(work.Postpone(0, "")) {
+			r.Kind, r.Next = task.Later, nil // and again at once
+		} else if err != nil {
 			r.Kind, r.Error, r.Final, r.Next = task.Failed, err.Error(), true, nil
 			dead = append(dead, k.Function+": "+err.Error())
 		} else if out.Result != nil {
