@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"safelight/internal/asset"
@@ -48,6 +49,7 @@ type App struct {
 	disk    *diskcache.Cache
 	purge   *purge.Service
 	api     *httpapi.Server
+	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
 	tasks     *sqlite.Tasks
@@ -222,6 +224,8 @@ func (a *App) drain(server *http.Server) error {
 
 // Close closes what is open, last opened first.
 func (a *App) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	var errs []error
 	for i := len(a.closers) - 1; i >= 0; i-- {
 		errs = append(errs, a.closers[i]())

@@ -27,6 +27,10 @@ import (
 func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 	a.functions = a.config.Pipeline.Functions()
 	a.policies = a.config.Tasks.Policies(a.functions)
+	if p := a.policies.For(pipeline.Optimize); p.Worker {
+		p.Concurrency = a.config.Tasks.Functions[pipeline.Optimize].Concurrency // pipeline.parallel is for this server's own
+		a.policies.Of[pipeline.Optimize] = p
+	}
 	a.signals = task.NewSignals()
 	var err error
 	a.tasks, err = a.db.Tasks(ctx, task.Config{Mint: mint, Policies: a.policies, Signals: a.signals})
@@ -75,25 +79,33 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 	return nil
 }
 
-// destinations opens the stores that objects are published to.
+// destinations are the stores that objects are published to. One that can't be
+// opened now is tried again whenever it is needed.
 func (a *App) destinations() (map[string]blob.Store, error) {
 	stores := make(map[string]blob.Store)
 	for _, name := range slices.Sorted(maps.Keys(a.config.Publish.Destinations)) {
 		u, err := url.Parse(a.config.Publish.Destinations[name].URL)
-		if err != nil || u.Scheme != "file" {
-			return nil, fault.New(fault.Unsupported, "destinations.%s: only file:// destinations are supported so far", name)
-		}
-		if err := os.MkdirAll(u.Path, 0o750); err != nil {
-			return nil, fmt.Errorf("destinations.%s: %w", name, err)
-		}
-		store, err := diskblob.Open(diskblob.Config{Dir: u.Path, Node: a.config.Node})
 		if err != nil {
 			return nil, fmt.Errorf("destinations.%s: %w", name, err)
 		}
-		a.closers = append(a.closers, store.Close)
-		stores[name] = store
+		late := blob.NewLate(func() (blob.Store, error) { return a.openDestination(name, u.Path) })
+		if _, err := late.Store(); err != nil {
+			a.log.Warn("a destination can't be used; it is tried again when it is needed", "destination", name, "error", err)
+		}
+		stores[name] = late
 	}
 	return stores, nil
+}
+
+func (a *App) openDestination(name, dir string) (blob.Store, error) {
+	store, err := diskblob.Open(diskblob.Config{Dir: dir, Node: a.config.Node})
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "the destination %s can't be used at the moment", name)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closers = append(a.closers, store.Close)
+	return store, nil
 }
 
 // encoder is the one that optimises; nil where there is none.

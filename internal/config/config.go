@@ -9,7 +9,9 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -102,9 +104,17 @@ func Load(path string, environ []string) (Config, error) {
 		DecodeHook: mapstructure.ComposeDecodeHookFunc(mapstructure.StringToTimeDurationHookFunc(), units, sizes),
 	}})
 	if err != nil {
-		return c, fmt.Errorf("configuration: %w", err)
+		return c, fmt.Errorf("configuration: %s", inWords(err))
 	}
 	return c, nil
+}
+
+// inWords says what is wrong without the decoder's own phrases.
+func inWords(err error) string {
+	text := strings.ReplaceAll(err.Error(), "decoding failed due to the following error(s):\n\n", "")
+	text = strings.ReplaceAll(text, "'' has invalid keys:", "there are no such settings:")
+	text = regexp.MustCompile(`'([^']*)' has invalid keys:`).ReplaceAllString(text, "there are no such settings in $1:")
+	return strings.ReplaceAll(text, "time: unknown unit", "expected a duration such as 90s, 30m or 120h; unknown unit")
 }
 
 // loadEnviron takes SAFELIGHT_* variables; lists and maps are written as YAML.
@@ -192,6 +202,9 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(),
+	}
+	if data, err := filepath.Abs(c.Data); err == nil {
+		errs = append(errs, c.Publish.CheckPlaces(data))
 	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
 		errs = append(errs, err)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 
 	"safelight/internal/fault"
 )
@@ -55,6 +56,33 @@ func (c Config) Validate(presets ...string) error {
 	return errors.Join(errs...)
 }
 
+// CheckPlaces refuses destinations that lie in one another, or in the data
+// directory (dir, absolute) or around it: what one of them removes would be
+// another's.
+func (c Config) CheckPlaces(dir string) error {
+	var errs []error
+	places := map[string]string{"the data directory": dir}
+	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
+		u, err := url.Parse(c.Destinations[name].URL)
+		if err != nil || u.Scheme != "file" {
+			continue
+		}
+		own := path.Clean(u.Path)
+		for _, other := range slices.Sorted(maps.Keys(places)) {
+			if within(own, places[other]) || within(places[other], own) {
+				errs = append(errs, fmt.Errorf("destinations.%s: %s and %s (%s) must not lie in one another", name, own, other, places[other]))
+			}
+		}
+		places["the destination "+name] = own
+	}
+	return errors.Join(errs...)
+}
+
+// within tells whether a path is a directory's, or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
 func checkDestination(name string, d Destination, presets []string) error {
 	for _, c := range []byte(name) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
@@ -67,6 +95,9 @@ func checkDestination(name string, d Destination, presets []string) error {
 	u, err := url.Parse(d.URL)
 	if err != nil || u.Scheme == "" { // without the address, which may hold a password
 		return fault.New(fault.Invalid, "url: expected an address such as file:///srv/published")
+	}
+	if u.Scheme != "file" {
+		return fault.New(fault.Invalid, "url: only file:// destinations are supported so far, not %s://", u.Scheme)
 	}
 	if u.Scheme == "file" && (u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/") {
 		return fault.New(fault.Invalid, "url: expected three slashes and a directory, such as file:///srv/published")

@@ -174,7 +174,7 @@ func TestConfigValidate(t *testing.T) {
 		want    string
 	}{
 		{"archive-2", good, []string{"thumb"}, ""},
-		{"archive", Destination{URL: "s3://bucket/prefix?region=x", Name: "{id}"}, nil, ""},
+		{"archive", Destination{URL: "s3://bucket/prefix?region=x", Name: "{id}"}, nil, "only file://"},
 		{"archive", Destination{URL: good.URL, Name: "{id}"}, []string{"thumb"}, "needs {preset}"},
 		{"archive", Destination{URL: good.URL, Name: "{preset}"}, nil, "same name"},
 		{"archive", good, []string{"original"}, "rename it"},
@@ -194,5 +194,35 @@ func TestConfigValidate(t *testing.T) {
 	}
 	if err := DefaultConfig().Validate("thumb"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCheckPlaces(t *testing.T) {
+	t.Parallel()
+	at := func(dirs ...string) Config {
+		c := DefaultConfig()
+		for i, dir := range dirs {
+			c.Destinations[string(rune('a'+i))] = Destination{URL: "file://" + dir}
+		}
+		return c
+	}
+	for _, c := range []struct {
+		dirs []string
+		bad  bool
+	}{
+		{nil, false},
+		{[]string{"/srv/published", "/srv/other", "/data2"}, false},
+		{[]string{"/data"}, true},
+		{[]string{"/data/cache"}, true},
+		{[]string{"/data/../data/x/"}, true},
+		{[]string{"/"}, true},
+		{[]string{"/srv/a", "/srv/a/b"}, true},
+		{[]string{"/srv/a/b", "/srv/a"}, true},
+		{[]string{"/srv/a", "/srv/a"}, true},
+		{[]string{"/srv/a", "/srv/ab"}, false},
+	} {
+		if err := at(c.dirs...).CheckPlaces("/data"); (err != nil) != c.bad {
+			t.Errorf("%v: %v", c.dirs, err)
+		}
 	}
 }
