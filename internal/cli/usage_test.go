@@ -1,24 +1,27 @@
 package cli
 
 import (
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
 )
 
 // says runs a command line and gives its exit status and what it writes to
-// stderr. It is not for parallel tests.
+// stdout and stderr. It is not for parallel tests.
 func says(t *testing.T, line string) (int, string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	was := os.Stderr
-	os.Stderr = w
+	out, errs := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = w, w
 	status := Main(strings.Fields(line))
-	os.Stderr = was
+	os.Stdout, os.Stderr = out, errs
 	w.Close()
 	text, err := io.ReadAll(r) // short enough for the pipe
 	if err != nil {
@@ -50,6 +53,28 @@ func TestSenselessCommandLines(t *testing.T) {
 	for _, line := range []string{"tasks list --server http://127.0.0.1:1", "tasks list --server x"} {
 		if status, text := says(t, line); status != 2 || strings.Contains(text, "--help") {
 			t.Errorf("%s: %d, %s; want 2, without a word of help", line, status, text)
+		}
+	}
+}
+
+func TestNothingWasRetried(t *testing.T) {
+	changed := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, `{"changed":%d}`, changed) }))
+	defer server.Close()
+	t.Setenv("SAFELIGHT_SERVER", server.URL)
+	for _, c := range []struct {
+		line    string
+		changed int
+		want    string
+	}{
+		{"tasks retry --function f", 0, "0 retried; no dead or cancelled ones match; waiting ones: add --state scheduled"},
+		{"tasks retry --function f", 2, "2 retried"},
+		{"tasks retry --function f --state scheduled", 0, "0 retried"},
+		{"tasks cancel --all", 0, "0 cancelled; none that match wait or run"},
+	} {
+		changed = c.changed
+		if status, text := says(t, c.line); status != 0 || text != c.want+"\n" {
+			t.Errorf("%s: %d, %s; want %s", c.line, status, text, c.want)
 		}
 	}
 }

@@ -25,13 +25,20 @@ trap 'rm -rf "$dir"' EXIT
 stopping=0 busy=
 trap 'stopping=1; [ -z "$busy" ] || kill -- "-$busy" 2>/dev/null' TERM INT
 
+# Jobs ignore SIGINT: the worker ends them itself, and bash tells of jobs that it ends.
+deaf() { # COMMAND …
+	trap - EXIT TERM
+	trap '' INT
+	exec "$@"
+}
+
 finish() { # PID: waits for its end, through signals
 	while kill -0 "$1" 2>/dev/null; do wait "$1" 2>/dev/null; done
 }
 
 pause() { # SECONDS
 	((stopping)) && return
-	sleep "$1" & busy=$!
+	deaf sleep "$1" & busy=$!
 	finish "$busy"
 	busy=
 }
@@ -41,8 +48,9 @@ pause() { # SECONDS
 call() {
 	local tries=$1 wait=1 pid
 	shift
-	while :; do
-		curl -sS --config "$dir/curl" -o "$dir/answer" -w '%{http_code}' "$@" >"$dir/status" & pid=$!
+	status=000
+	while ((!stopping || uninterrupted)); do
+		deaf curl -sS --config "$dir/curl" -o "$dir/answer" -w '%{http_code}' "$@" >"$dir/status" & pid=$!
 		((uninterrupted)) || busy=$pid
 		((stopping && !uninterrupted)) && kill "$pid" # the signal came just before
 		finish "$pid"
@@ -99,16 +107,18 @@ work() {
 	usable "the input" || return
 	mv "$dir/answer" "$dir/input"
 	rm -f "$dir/output"
-	{ "$guetzli" --quality "$quality" "$dir/input" "$dir/output" </dev/null >/dev/null 2>"$dir/stderr"
+	{ trap '' INT
+		"$guetzli" --quality "$quality" "$dir/input" "$dir/output" </dev/null >/dev/null 2>"$dir/stderr"
 		echo $? >"$dir/exit"; } & pid=$!
 	while kill -0 "$pid" 2>/dev/null && ! ((stopping)); do
-		sleep "$beat" & nap=$!
+		deaf sleep "$beat" & nap=$!
 		wait -n "$pid" "$nap" 2>/dev/null
 		disown "$nap" 2>/dev/null # or bash would tell of its end
 		kill "$nap" 2>/dev/null || ((stopping)) || heartbeat
 		[[ $status == 4?? && $status != 429 ]] && break # the lease is lost, or the task cancelled
 	done
 	if ((stopping)) || [[ $status == 4?? && $status != 429 ]]; then
+		disown "$pid" 2>/dev/null
 		kill -9 -- "-$pid" 2>/dev/null
 		finish "$pid"
 		usable "the heartbeat"

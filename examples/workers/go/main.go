@@ -189,7 +189,11 @@ func take(ctx context.Context, t *task) {
 	}
 	// Told even when we stop, and so without ctx.
 	_, err = call(context.Background(), 5, time.Minute, "POST", t.URLs.Report, report)
-	log.Printf("task %s: %s, report: %v", t.ID, report["outcome"], err)
+	if err != nil {
+		log.Printf("task %s: %s, but the report was not taken: %v", t.ID, report["outcome"], err)
+		return
+	}
+	log.Printf("task %s: %s", t.ID, report["outcome"])
 }
 
 func main() {
