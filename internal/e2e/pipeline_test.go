@@ -190,3 +190,64 @@ func checkMade(t *testing.T, s *server, f stored, original []byte, archive strin
 		}
 	}
 }
+
+// TestDestinationAway takes the only copy of an expired image away for a while,
+// in which it is looked for, and gives it back: nothing may have been done about
+// it that makes it unreachable. A server starts without its destination too.
+func TestDestinationAway(t *testing.T) {
+	data, top := t.TempDir(), t.TempDir()
+	archive, away := filepath.Join(top, "archive"), filepath.Join(top, "away")
+	env := []string{
+		"SAFELIGHT_PRESETS={thumb: w=20}", "SAFELIGHT_DESTINATIONS={archive: {url: 'file://" + archive + "'}}", "SAFELIGHT_PIPELINE_ENCODER=none",
+		"SAFELIGHT_PIPELINE_EXPIRE=1s", "SAFELIGHT_PIPELINE_RECONCILE_EVERY=1s", "SAFELIGHT_TASKS_DEFAULT_RETRY_UNIT=1ms",
+	}
+	s := start(t, data, env...)
+	original := jpegOf(t, scene(60, 40, 1))
+	_, stored := s.upload(file{name: "a.jpg", bytes: original})
+	img := stored[0]
+	expired := func() bool {
+		return len(filesUnder(t, filepath.Join(data, "sources")))+len(filesUnder(t, filepath.Join(data, "renditions"))) == 0
+	}
+	eventually(t, expired, func() string { return fmt.Sprintf("not expired: %+v", s.describe(img.ID)) })
+	dropCaches := func() {
+		t.Helper()
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, data, env...)
+	}
+	if a := s.get(img.URL); a.status != 200 { // it is in the disk cache now
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	thumb := s.describe(img.ID).Presets[0]
+	if err := os.Rename(archive, away); err != nil {
+		t.Fatal(err)
+	}
+	reconciled := func() int {
+		var page struct{ Tasks []struct{ State string } }
+		s.get("/v1/tasks?function=reconcile&state=done,dead,scheduled&limit=1000").json(t, &page)
+		return len(page.Tasks)
+	}
+	before := reconciled()
+	eventually(t, func() bool { return reconciled() > before+1 }, func() string { return "nothing was looked for" })
+	dropCaches() // and starts without the destination
+	if a := s.get(img.URL); a.status != 503 {
+		t.Errorf("the original, while its only copy is away: %d %s", a.status, a.body)
+	}
+	if err := os.RemoveAll(archive); err != nil { // the server may have begun a new one
+		t.Fatal(err)
+	}
+	if err := os.Rename(away, archive); err != nil {
+		t.Fatal(err)
+	}
+	dropCaches()
+	if a := s.get(img.URL); a.status != 200 || !bytes.Equal(a.body, original) {
+		t.Errorf("the original, once it is back: %d %s", a.status, a.body)
+	}
+	if a := s.get(thumb.URL); a.status != 200 {
+		t.Errorf("the preset, once its copy is back: %d %s", a.status, a.body)
+	}
+}
