@@ -218,6 +218,9 @@ func (t *tx) drop(img asset.Image) error {
 	if _, err := t.exec(sqlWithdrawAll, time.Now().UnixMilli(), img.ID[:]); err != nil {
 		return err
 	}
+	if _, err := t.exec(sqlDropOutputs, img.ID[:]); err != nil {
+		return err
+	}
 	_, err := t.exec(sqlReleaseBlob, time.Now().UnixMilli(), img.Source.Digest[:])
 	return err
 }

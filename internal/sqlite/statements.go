@@ -47,6 +47,7 @@ const (
 	sqlPrune
 	sqlAnnounce
 	sqlForgetFunctions
+	sqlDropOutputs
 	sqlPutRendition
 	sqlHasImage
 	sqlLoadPublication
@@ -99,7 +100,7 @@ var writeSQL = [writeStatements]string{
 	sqlLoadTask: textLoadTask, sqlLiveTask: textLiveTask,
 	sqlNextLane: textNextLane, sqlReadyTasks: textReadyTasks, sqlReadyIDs: textReadyIDs, sqlRunningOf: textRunningOf, sqlRunningLock: textRunningLock,
 	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
-	sqlPrune: textPrune, sqlAnnounce: textAnnounce, sqlForgetFunctions: textForgetFunctions,
+	sqlPrune: textPrune, sqlAnnounce: textAnnounce, sqlForgetFunctions: textForgetFunctions, sqlDropOutputs: textDropOutputs,
 
 	sqlPutRendition: textPutRendition, sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
 	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,

@@ -33,10 +33,12 @@ const (
 
 	textMakeDue = `UPDATE tasks SET state = 1, updated = ?1 WHERE id IN
 		(SELECT id FROM tasks WHERE state = 0 AND run_at <= ?1 ORDER BY run_at LIMIT ?2) RETURNING id, function`
-	textExpired         = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND until <= ? ORDER BY until LIMIT ?`
-	textHeldBy          = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND worker = ? LIMIT ?`
-	textClamp           = `UPDATE tasks SET until = min(until, ?1), deadline = min(deadline, ?2) WHERE state = 2 AND (until > ?1 OR deadline > ?2)`
-	textPrune           = `DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE state = ? AND finished < ? ORDER BY finished LIMIT ?)`
+	textExpired = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND until <= ? ORDER BY until LIMIT ?`
+	textHeldBy  = `SELECT ` + taskColumns + ` FROM tasks WHERE state = 2 AND worker = ? LIMIT ?`
+	textClamp   = `UPDATE tasks SET until = min(until, ?1), deadline = min(deadline, ?2) WHERE state = 2 AND (until > ?1 OR deadline > ?2)`
+	textPrune   = `DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE state = ? AND finished < ? ORDER BY finished LIMIT ?)`
+	// What workers have made of an image goes with it.
+	textDropOutputs     = `UPDATE tasks SET output = x'', output_bytes = 0, output_type = '' WHERE image = ? AND image <> x'' AND state > 2`
 	textForgetFunctions = `DELETE FROM task_functions WHERE asked < ?`
 	textAnnounce        = `INSERT INTO task_functions (function, asked) SELECT ?1, ?2
 		WHERE EXISTS (SELECT 1 FROM task_functions WHERE function = ?1) OR (SELECT count(*) FROM task_functions) < ?3

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 		{"tasks: all or nothing", tasksOrNothing},
 		{"tasks: not again for a replay", tasksReplayed},
 		{"tasks: about an image that loses its key", tasksFarewell},
+		{"tasks: outputs go with their image", outputsGo},
 		{"tasks: with a delete", tasksOfDelete},
 		{"tasks: of one name", tasksNamed},
 		{"tasks: concurrently", tasksConcurrently},

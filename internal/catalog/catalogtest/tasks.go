@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
@@ -223,5 +224,37 @@ func tasksConcurrently(t *testing.T, c catalog.Catalog) {
 	}
 	if tasks, err := q.List(ctx, task.Query{Limit: 1000}); err != nil || len(tasks.Tasks) != len(page.Images) {
 		t.Fatalf("%d tasks are stored for %d images, %v", len(tasks.Tasks), len(page.Images), err)
+	}
+}
+
+// outputsGo: what workers have made of an image is not shown once it is deleted;
+// that of another image stays.
+func outputsGo(t *testing.T, c catalog.Catalog) {
+	q := queue(t, c)
+	var images []asset.Image
+	for i := range 2 {
+		n := NewImage(owner, uint64(i), fmt.Sprint(i))
+		n.Tasks = jobs("f")
+		images = append(images, add(t, c, n).Image)
+	}
+	got, err := q.Claim(ctx, task.Claim{Functions: []string{"f"}, Max: 2, Lease: time.Minute})
+	if err != nil || len(got) != 2 {
+		t.Fatal(got, err)
+	}
+	for _, k := range got {
+		out := &task.Output{Digest: Digest(9), Bytes: 5, Type: "image/png"}
+		done, err := q.Report(ctx, []task.Report{
+			{ID: k.ID, Lease: k.Lease, Kind: task.Beat, Output: out}, {ID: k.ID, Lease: k.Lease, Kind: task.Succeeded},
+		})
+		if err != nil || done[1].Err != nil {
+			t.Fatal(done, err)
+		}
+	}
+	commit(t, c, catalog.Change{Deletes: []catalog.Delete{{Owner: owner, ID: images[0].ID}}})
+	for _, k := range got {
+		now, err := q.Task(ctx, owner, k.ID)
+		if err != nil || (now.Output == nil) != (k.Image == images[0].ID) {
+			t.Errorf("%v has the output %v, %v", k.Image, now.Output, err)
+		}
 	}
 }
