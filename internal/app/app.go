@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +60,8 @@ type App struct {
 	policies  task.Policies
 	pipeline  *pipeline.Service
 	engine    *work.Engine
+
+	destinations map[string]blob.Store
 }
 
 // Timing of an orderly stop: requests under way get drainTime, so that the
@@ -159,21 +163,30 @@ func (a *App) serve(ctx context.Context, version string) error {
 
 // checks are the dependencies that health answers for.
 func (a *App) checks() []httpapi.Check {
-	return []httpapi.Check{
+	checks := []httpapi.Check{
 		{Name: "catalog", Ping: a.db.Ping},
-		{Name: "store", Ping: func(ctx context.Context) error {
-			_, err := a.store.Stat(ctx, blob.SourceName(asset.Digest{}.String()))
-			if fault.Of(err) == fault.NotFound {
-				return nil
-			}
-			return err
-		}},
+		{Name: "store", Ping: pingStore(a.store)},
 		{Name: "codec", Ping: func(context.Context) error {
 			if a.codec.Stats().Processes == 0 {
 				return fault.New(fault.Unavailable, "no codec process is running")
 			}
 			return nil
 		}},
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
+		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
+	}
+	return checks
+}
+
+// pingStore looks for a blob that there is none of.
+func pingStore(store blob.Store) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := store.Stat(ctx, blob.SourceName(asset.Digest{}.String()))
+		if fault.Of(err) == fault.NotFound {
+			return nil
+		}
+		return err
 	}
 }
 

@@ -39,11 +39,10 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 
 // startPipeline makes the services that tasks are for, and the engine.
 func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
-	stores, err := a.destinations()
-	if err != nil {
+	if err := a.openDestinations(); err != nil {
 		return err
 	}
-	publisher, err := publish.New(a.config.Publish, stores, a.home, a.db, a.disk, a.log)
+	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.disk, a.log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 		config.Periodic = make(map[string]work.Periodic)
 	}
 	config.Periodic[pipeline.Sweep] = work.Periodic{Function: pipeline.Sweep, Every: a.config.Sweep.Every, AtStart: true}
-	if len(stores) > 0 {
+	if len(a.destinations) > 0 {
 		config.Periodic[pipeline.Reconcile] = work.Periodic{Function: pipeline.Reconcile, Every: a.config.Pipeline.ReconcileEvery}
 	}
 	a.engine = work.New(config, a.config.Node, a.tasks, a.signals, a.policies, a.functions, metrics, a.log)
@@ -79,22 +78,22 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 	return nil
 }
 
-// destinations are the stores that objects are published to. One that can't be
-// opened now is tried again whenever it is needed.
-func (a *App) destinations() (map[string]blob.Store, error) {
-	stores := make(map[string]blob.Store)
+// openDestinations makes the stores that objects are published to. One that
+// can't be opened now is tried again whenever it is needed.
+func (a *App) openDestinations() error {
+	a.destinations = make(map[string]blob.Store)
 	for _, name := range slices.Sorted(maps.Keys(a.config.Publish.Destinations)) {
 		u, err := url.Parse(a.config.Publish.Destinations[name].URL)
 		if err != nil {
-			return nil, fmt.Errorf("destinations.%s: %w", name, err)
+			return fmt.Errorf("destinations.%s: %w", name, err)
 		}
 		late := blob.NewLate(func() (blob.Store, error) { return a.openDestination(name, u.Path) })
 		if _, err := late.Store(); err != nil {
 			a.log.Warn("a destination can't be used; it is tried again when it is needed", "destination", name, "error", err)
 		}
-		stores[name] = late
+		a.destinations[name] = late
 	}
-	return stores, nil
+	return nil
 }
 
 func (a *App) openDestination(name, dir string) (blob.Store, error) {

@@ -231,6 +231,9 @@ func TestDestinationAway(t *testing.T) {
 		s.get("/v1/tasks?function=reconcile&state=done,dead,scheduled&limit=1000").json(t, &page)
 		return len(page.Tasks)
 	}
+	if a := s.get("/healthz"); !strings.Contains(string(a.body), `"destination archive":{"status":"failed"`) || s.get("/readyz").status != 200 {
+		t.Errorf("a destination that is away is no reason not to serve, and shows: %s", a.body)
+	}
 	before := reconciled()
 	eventually(t, func() bool { return reconciled() > before+1 }, func() string { return "nothing was looked for" })
 	dropCaches() // and starts without the destination

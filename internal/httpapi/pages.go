@@ -40,7 +40,7 @@ func page(w http.ResponseWriter, r *http.Request, file string) {
 // healthz tells how each dependency does. It is 200 as long as the process can
 // answer: to restart it would not bring a dependency back.
 func (s *Server) healthz(w http.ResponseWriter, r *http.Request) {
-	state, deps := s.examine(r.Context())
+	state, _, deps := s.examine(r.Context())
 	writeJSON(w, http.StatusOK, map[string]any{"status": state, "version": s.Version, "dependencies": deps})
 }
 
@@ -50,9 +50,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "draining"})
 		return
 	}
-	state, deps := s.examine(r.Context())
+	state, usable, deps := s.examine(r.Context())
 	status := http.StatusOK
-	if state != "ok" {
+	if !usable {
 		status = http.StatusServiceUnavailable
 	}
 	writeJSON(w, status, map[string]any{"status": state, "dependencies": deps})
@@ -64,20 +64,23 @@ type health struct {
 	Error  string  `json:"error,omitempty"`
 }
 
-func (s *Server) examine(ctx context.Context) (string, map[string]health) {
+// examine asks every dependency; usable tells whether those answer without which
+// no request can be served.
+func (s *Server) examine(ctx context.Context) (state string, usable bool, deps map[string]health) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	state, deps := "ok", make(map[string]health, len(s.Checks))
+	state, usable, deps = "ok", true, make(map[string]health, len(s.Checks))
 	for _, c := range s.Checks {
 		start := time.Now()
 		err := c.Ping(ctx)
 		h := health{Status: "ok", RTT: float64(time.Since(start).Microseconds()) / 1000}
 		if err != nil {
 			state, h.Status, h.Error = "degraded", "failed", problemOf(err, "").Detail
+			usable = usable && c.Optional
 		}
 		deps[c.Name] = h
 	}
-	return state, deps
+	return state, usable, deps
 }
 
 var docsPage = template.Must(template.New("docs").Parse(`<!doctype html>

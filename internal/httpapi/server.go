@@ -32,10 +32,12 @@ type Metrics interface {
 	Rendition(status render.Status)
 }
 
-// Check is a dependency that health answers for.
+// Check is a dependency that health answers for. The server is ready without
+// one that is Optional.
 type Check struct {
-	Name string
-	Ping func(context.Context) error
+	Name     string
+	Ping     func(context.Context) error
+	Optional bool
 }
 
 // Deps are the parts that the transport speaks for.
