@@ -137,6 +137,7 @@ type Save struct {
 	Effort   int           `json:"effort,omitempty"` // WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9 compression; 0 is the encoder's default here
 	KeepICC  bool          `json:"keep_icc,omitempty"`
 	Baseline bool          `json:"baseline,omitempty"` // JPEG: not progressive
+	Search   *Search       `json:"search,omitempty"`
 }
 
 // Result is what a codec process answers beside the encoded bytes.
@@ -144,6 +145,8 @@ type Result struct {
 	Width  int `json:"width"` // of one frame of the output; of the upright source page for Inspect
 	Height int `json:"height"`
 	Pages  int `json:"pages"` // frames written; pages in the source for Inspect
+
+	Measured *Measured `json:"measured,omitempty"` // with Save.Search only
 
 	// Inspect only.
 	Alpha     bool   `json:"alpha,omitempty"`

@@ -29,6 +29,7 @@ func Get(name string, into any) Arg { return Arg{name, into, true} }
 type Scope struct {
 	objects []unsafe.Pointer
 	images  []*Image
+	copies  []unsafe.Pointer // what sources in memory read from
 }
 
 // NewScope makes an empty scope.
@@ -45,6 +46,10 @@ func (s *Scope) Close() {
 		C.vs_unref(s.objects[i])
 	}
 	s.objects = s.objects[:0]
+	for _, p := range s.copies {
+		C.free(p)
+	}
+	s.copies = s.copies[:0]
 }
 
 func (s *Scope) own(p unsafe.Pointer) unsafe.Pointer {

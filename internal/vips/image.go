@@ -55,6 +55,41 @@ func (s *Scope) SourceFD(fd int) (Source, error) {
 	return Source{s.own(p)}, nil
 }
 
+// SourceBytes reads from a copy of data, which must not be empty.
+func (s *Scope) SourceBytes(data []byte) (Source, error) {
+	if len(data) == 0 {
+		return Source{}, &Error{"source", "there is nothing to read"}
+	}
+	copied := C.CBytes(data)
+	p := C.vs_source_memory(copied, C.size_t(len(data)))
+	if p == nil {
+		C.free(copied)
+		return Source{}, failure("source")
+	}
+	s.copies = append(s.copies, copied)
+	return Source{s.own(p)}, nil
+}
+
+// TargetMemory writes to memory; Take reads it.
+func (s *Scope) TargetMemory() (Target, error) {
+	p := C.vs_target_memory()
+	if p == nil {
+		return Target{}, failure("target")
+	}
+	return Target{s.own(p)}, nil
+}
+
+// Take takes over what a saver wrote to a target of TargetMemory, once.
+func (t Target) Take() ([]byte, error) {
+	var size C.size_t
+	p := C.vs_target_take(t.p, &size)
+	if p == nil {
+		return nil, failure("target")
+	}
+	defer C.vs_free(p)
+	return C.GoBytes(p, C.int(size)), nil
+}
+
 // TargetFD writes to a descriptor, which is duplicated.
 func (s *Scope) TargetFD(fd int) (Target, error) {
 	p := C.vs_target_fd(C.int(fd))

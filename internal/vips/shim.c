@@ -49,6 +49,8 @@ enum { T_BOOLEAN = 5, T_INT = 6, T_UINT64 = 11, T_ENUM = 12, T_FLAGS = 13, T_DOU
   X(void *, vips_source_new_from_descriptor, (int)) \
   X(void *, vips_source_new_from_memory, (const void *, size_t)) \
   X(void *, vips_target_new_to_descriptor, (int)) \
+  X(void *, vips_target_new_to_memory, (void)) \
+  X(unsigned char *, vips_target_steal, (void *, size_t *)) \
   X(void *, vips_image_new_from_memory_copy, (const void *, size_t, int, int, int, int)) \
   X(void *, vips_image_write_to_memory, (void *, size_t *)) \
   X(void *, vips_image_copy_memory, (void *)) \
@@ -318,6 +320,8 @@ void vs_tracked(int *allocations, size_t *bytes, int *files) {
 void *vs_source_fd(int fd) { return f.vips_source_new_from_descriptor(fd); }
 void *vs_source_memory(const void *data, size_t size) { return f.vips_source_new_from_memory(data, size); }
 void *vs_target_fd(int fd) { return f.vips_target_new_to_descriptor(fd); }
+void *vs_target_memory(void) { return f.vips_target_new_to_memory(); }
+void *vs_target_take(void *target, size_t *size) { return f.vips_target_steal(target, size); }
 void vs_unref(void *object) { f.g_object_unref(object); }
 
 void *vs_image_from_memory(const void *data, size_t size, int w, int h, int bands, int format) {

@@ -49,6 +49,8 @@ void vs_free(void *p);
 void *vs_source_fd(int fd);
 void *vs_source_memory(const void *data, size_t size);
 void *vs_target_fd(int fd);
+void *vs_target_memory(void);
+void *vs_target_take(void *target, size_t *size); // free with vs_free
 void vs_unref(void *object);
 
 void *vs_image_from_memory(const void *data, size_t size, int w, int h, int bands, int format);
