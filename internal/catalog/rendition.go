@@ -33,5 +33,21 @@ type Renditions interface {
 	// optimised one before a fast one, a small one before a large one. A
 	// variant names its source's bytes, so this tells nothing to an owner who
 	// does not have them. None is fault.NotFound.
+	// Alternatives are found too.
 	KeptVariant(ctx context.Context, v asset.VariantKey) (Rendition, error)
+	Alternatives
+}
+
+// Alternatives are the renditions of presets in other formats than their main
+// one, kept beside it for clients that accept them.
+type Alternatives interface {
+	// PutAlternatives replaces those of an image and preset. Once the main
+	// rendition is not of that variant any more, it is fault.Conflict, and
+	// those that were there are gone.
+	PutAlternatives(ctx context.Context, owner string, main Rendition, list []Rendition) error
+	// AlternativesTo lists those to a main rendition of a variant, of whichever
+	// image (see KeptVariant), smallest first.
+	AlternativesTo(ctx context.Context, main asset.VariantKey) ([]Rendition, error)
+	// AlternativesOf lists those of an image by preset and format.
+	AlternativesOf(ctx context.Context, owner string, image asset.ID) ([]Rendition, error)
 }

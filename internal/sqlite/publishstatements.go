@@ -20,6 +20,12 @@ const (
 			excluded.created, excluded.first_bytes, excluded.encoder, excluded.note)
 		WHERE renditions.variant = excluded.variant OR excluded.encoder = '' AND excluded.note = ''`
 
+	textHasRendition        = `SELECT EXISTS (SELECT 1 FROM renditions WHERE image_id = ? AND preset = ? AND variant = ?)`
+	textOutdateAlternatives = `DELETE FROM alternatives WHERE image_id = ? AND preset = ? AND main <> ?`
+	textDropAlternatives    = `DELETE FROM alternatives WHERE image_id = ? AND preset = ?`
+	textPutAlternative      = `INSERT INTO alternatives (` + renditionColumns + `, main)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
 	textHasImage        = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
 	textLoadPublication = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
 	// A name can't be another's folder either: ?3 and ?4 are the range of names
@@ -43,7 +49,14 @@ const (
 	selectKept = `SELECT ` + renditionColumns + ` FROM renditions WHERE variant = ?
 		ORDER BY encoder = '', bytes, image_id, preset LIMIT 1`
 	selectRenditionsWith  = `SELECT ` + renditionColumns + ` FROM renditions WHERE digest = ? LIMIT ?`
-	selectRenditionDigest = `SELECT EXISTS (SELECT 1 FROM renditions WHERE digest = ?)`
+	selectRenditionDigest = `SELECT EXISTS (SELECT 1 FROM renditions WHERE digest = ?1)
+		OR EXISTS (SELECT 1 FROM alternatives WHERE digest = ?1)`
+
+	selectAlternativesTo = `SELECT ` + renditionColumns + ` FROM alternatives WHERE main = ? ORDER BY bytes, format LIMIT ?`
+	selectAlternativesOf = `SELECT ` + renditionColumns + ` FROM alternatives a WHERE image_id = ?
+		AND EXISTS (SELECT 1 FROM images WHERE id = a.image_id AND owner = ?) ORDER BY preset, format`
+	selectKeptAlternative  = `SELECT ` + renditionColumns + ` FROM alternatives WHERE variant = ? ORDER BY bytes, image_id, preset LIMIT 1`
+	selectAlternativesWith = `SELECT ` + renditionColumns + ` FROM alternatives WHERE digest = ? LIMIT ?`
 
 	selectPublicationsOf = textPublicationsOf
 	selectPublished      = `SELECT ` + publicationColumns + ` FROM publications WHERE state = 1 AND digest = ? ORDER BY image_id, preset, destination`
@@ -65,6 +78,7 @@ const (
 // publishReads are the readers' statements to prepare.
 var publishReads = []string{
 	selectRendition, selectRenditions, selectKept, selectRenditionsWith, selectRenditionDigest,
+	selectAlternativesTo, selectAlternativesOf, selectKeptAlternative, selectAlternativesWith,
 	selectPublicationsOf, selectPublished, selectPublishedName, listPublications, listPublicationsIn, countPublications,
 	selectImagesOf, selectImagesAfter,
 }

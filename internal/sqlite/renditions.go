@@ -24,6 +24,9 @@ func (db *DB) PutRendition(ctx context.Context, owner string, r catalog.Renditio
 		if err == nil && put == 0 {
 			return fault.New(fault.Conflict, "the preset %q has been rendered with other options meanwhile", r.Preset)
 		}
+		if err == nil {
+			_, err = t.exec(sqlOutdateAlternatives, r.Image[:], r.Preset, r.Variant[:])
+		}
 		return err
 	})
 }
@@ -49,6 +52,9 @@ func (db *DB) RenditionOf(ctx context.Context, owner string, image asset.ID, pre
 // KeptVariant implements catalog.Renditions.
 func (db *DB) KeptVariant(ctx context.Context, v asset.VariantKey) (catalog.Rendition, error) {
 	r, err := scanRendition(db.reads[selectKept].QueryRowContext(ctx, v[:]))
+	if err == sql.ErrNoRows {
+		r, err = scanRendition(db.reads[selectKeptAlternative].QueryRowContext(ctx, v[:]))
+	}
 	return r, noRendition(err)
 }
 
@@ -66,7 +72,12 @@ func (db *DB) RenditionsOf(ctx context.Context, owner string, image asset.ID) ([
 
 // RenditionsWith implements catalog.Expiry.
 func (db *DB) RenditionsWith(ctx context.Context, d asset.Digest) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, selectRenditionsWith, d[:], catalog.MaxUses)
+	list, err := collect(ctx, db, scanRendition, selectRenditionsWith, d[:], catalog.MaxUses)
+	if err != nil {
+		return nil, err
+	}
+	more, err := collect(ctx, db, scanRendition, selectAlternativesWith, d[:], catalog.MaxUses)
+	return append(list, more...), err
 }
 
 // ImagesOf implements catalog.Expiry.

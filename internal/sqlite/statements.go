@@ -49,6 +49,10 @@ const (
 	sqlForgetFunctions
 	sqlDropOutputs
 	sqlPutRendition
+	sqlHasRendition
+	sqlOutdateAlternatives
+	sqlDropAlternatives
+	sqlPutAlternative
 	sqlHasImage
 	sqlLoadPublication
 	sqlNameTaken
@@ -102,7 +106,9 @@ var writeSQL = [writeStatements]string{
 	sqlMakeDue: textMakeDue, sqlExpired: textExpired, sqlHeldBy: textHeldBy, sqlClamp: textClamp,
 	sqlPrune: textPrune, sqlAnnounce: textAnnounce, sqlForgetFunctions: textForgetFunctions, sqlDropOutputs: textDropOutputs,
 
-	sqlPutRendition: textPutRendition, sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
+	sqlPutRendition: textPutRendition, sqlHasRendition: textHasRendition, sqlOutdateAlternatives: textOutdateAlternatives,
+	sqlDropAlternatives: textDropAlternatives, sqlPutAlternative: textPutAlternative,
+	sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
 	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,
 	sqlWithdrawOne: textWithdrawOne, sqlWithdrawAll: textWithdrawAll, sqlForgetPublication: textForgetPublication,
 	sqlPublicationsOf: textPublicationsOf,

@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 		{"renditions: store, replace, read", putRenditions},
 		{"renditions: they go with their image", renditionsGo},
 		{"renditions: by variant", keptVariant},
+		{"renditions: other formats", alternatives},
 		{"renditions: who has some bytes", renditionUses},
 		{"publications: from intent to confirmation", publishing},
 		{"publications: names", publicationNames},
