@@ -103,6 +103,9 @@ func (e *Engine) render(job plan.Job, files Files) (plan.Result, error) {
 	if err := p.apply(job.Steps); err != nil {
 		return plan.Result{}, err
 	}
+	if job.Save.Search != nil {
+		return e.seek(p, *job.Save)
+	}
 	return p.save(*job.Save, files.Output)
 }
 

@@ -104,6 +104,11 @@ func (p *picture) open(l plan.Load, fd, pages int) (*vips.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.read(l, source, pages)
+}
+
+// read makes one picture of the wanted pages of a source.
+func (p *picture) read(l plan.Load, source vips.Source, pages int) (*vips.Image, error) {
 	var out *vips.Image
 	args := []vips.Arg{vips.Set("source", source), vips.Get("out", &out), vips.Set("access", "sequential")}
 	if l.Strict {

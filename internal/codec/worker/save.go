@@ -36,18 +36,26 @@ const (
 // about half the size.
 const pngFilters = 0xf8
 
-// save encodes the picture into a file that is empty.
-func (p *picture) save(s plan.Save, fd int) (plan.Result, error) {
-	saver, ok := savers[s.Format]
-	if !ok || !vips.Has(saver) {
-		return plan.Result{}, fault.New(fault.Unsupported, "this installation's libvips can't write %s files", s.Format)
+// writable tells what comes out if the picture is encoded in a format, which
+// this libvips must have and the picture must fit.
+func (p *picture) writable(f format.Format) (plan.Result, error) {
+	if saver, ok := savers[f]; !ok || !vips.Has(saver) {
+		return plan.Result{}, fault.New(fault.Unsupported, "this installation's libvips can't write %s files", f)
 	}
 	size := p.size()
-	if most := longestSide[s.Format]; size.W > most || size.H > most {
+	if most := longestSide[f]; size.W > most || size.H > most {
 		return plan.Result{}, &fault.Error{Kind: fault.Unprocessable, Code: "side-too-long",
-			Message: display(s.Format) + " can't hold a picture of this width or height"}
+			Message: display(f) + " can't hold a picture of this width or height"}
 	}
-	result := plan.Result{Width: size.W, Height: size.H, Pages: len(p.frames)}
+	return plan.Result{Width: size.W, Height: size.H, Pages: len(p.frames)}, nil
+}
+
+// save encodes the picture into a file that is empty.
+func (p *picture) save(s plan.Save, fd int) (plan.Result, error) {
+	result, err := p.writable(s.Format)
+	if err != nil {
+		return result, err
+	}
 	roll, err := p.join()
 	if err != nil {
 		return plan.Result{}, err
@@ -60,7 +68,7 @@ func (p *picture) save(s plan.Save, fd int) (plan.Result, error) {
 		return plan.Result{}, err
 	}
 	args := []vips.Arg{vips.Set("in", roll), vips.Set("target", target), vips.Set("strip", !s.KeepICC)}
-	return result, p.scope.Call(saver, append(args, settings(s)...)...)
+	return result, p.scope.Call(savers[s.Format], append(args, settings(s)...)...)
 }
 
 func settings(s plan.Save) []vips.Arg {

@@ -1,0 +1,232 @@
+package worker
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"safelight/internal/encoder/jpeg"
+	"safelight/internal/format"
+	"safelight/internal/metric"
+	"safelight/internal/plan"
+	"safelight/internal/quality"
+	"safelight/internal/vips"
+)
+
+// drawing is the fraction of equal neighbours above which a picture is likely
+// to be a drawing or a screenshot, which lossless formats suit.
+const drawing = 0.35
+
+// candidates lists the ways to encode a picture in the format, the likeliest
+// winner first.
+func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first metric.Image) ([]candidate, error) {
+	roll, err := p.join()
+	if err == nil {
+		roll, err = p.bare(roll, s.KeepICC)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := viaVips{e, roll, s.Format, s.KeepICC}
+	most := s.Search.Tier == quality.Max
+	switch s.Format {
+	case format.JPEG:
+		if s.KeepICC { // which our own encoder does not write
+			return []candidate{v.turbo("off"), v.turbo("on")}, nil
+		}
+		return e.jpegs(first, s.Search, f)
+	case format.WebP:
+		if s.Lossless {
+			return []candidate{v.losslessWebP(most)}, nil
+		}
+		list := []candidate{v.webP(most)}
+		if f.Flat > drawing || most && f.Flat > drawing/4 {
+			list = append(list, v.losslessWebP(most), v.nearLossless())
+		}
+		return list, nil
+	case format.AVIF:
+		return v.avifs(s, f), nil
+	case format.PNG:
+		return []candidate{v.palette(most), v.png(pngFilters), v.png(0)}, nil
+	}
+	return []candidate{v.gif(most)}, nil
+}
+
+// jpegs are our own encoder's ways. Below chromaMatters people, and the
+// metrics, don't mind halved chroma; well above they do.
+func (e *Engine) jpegs(m metric.Image, s *plan.Search, f quality.Features) ([]candidate, error) {
+	if m.Bands == 1 {
+		one, err := ownJPEG(m, jpeg.S444, "grey")
+		return []candidate{one}, err
+	}
+	full, err := ownJPEG(m, jpeg.S444, "4:4:4")
+	if err != nil {
+		return nil, err
+	}
+	halved, err := ownJPEG(m, jpeg.S420, "4:2:0")
+	if err != nil {
+		return nil, err
+	}
+	switch score := s.Targets.Score(); {
+	case score >= chromaMatters:
+		return []candidate{full}, nil
+	case score >= chromaMatters-8:
+		return []candidate{full, halved}, nil
+	}
+	return []candidate{halved, full}, nil
+}
+
+const chromaMatters = 86
+
+// ownJPEG is our own encoder. Its setting is minus the logarithm of the scale,
+// which scores follow almost in a line.
+func ownJPEG(m metric.Image, s jpeg.Subsampling, text string) (candidate, error) {
+	picture, err := jpeg.Analyse(m.Pix, m.W, m.H, m.Bands, s)
+	if err != nil {
+		return candidate{}, err
+	}
+	var weights []float32
+	rounds := 0
+	encode := func(x float64) ([]byte, error) {
+		return picture.Encode(nil, jpeg.Settings{Scale: math.Exp(-x), Weights: weights}), nil
+	}
+	return candidate{
+		name: "safelight " + jpeg.Version, curve: jpegCurves[s], encode: encode,
+		settings: func(x float64) string {
+			text := fmt.Sprintf("%s, scale %.3f", text, math.Exp(-x))
+			if rounds > 0 {
+				text += fmt.Sprintf(", %d feedback", rounds)
+			}
+			return text
+		},
+		refine: func(j *judge, best quality.Trial) error {
+			data, err := encode(best.Setting)
+			if err != nil {
+				return err
+			}
+			j.wantMap = true
+			_, err = j.score(data, format.JPEG)
+			j.wantMap = false
+			if err == nil {
+				weights, rounds = picture.Feedback(j.distances, weights), rounds+1
+			}
+			return err
+		},
+	}, nil
+}
+
+// viaVips are libvips' savers, into memory.
+type viaVips struct {
+	engine  *Engine
+	roll    *vips.Image
+	format  format.Format
+	keepICC bool
+}
+
+// save encodes with arguments of the saver.
+func (v viaVips) save(args ...vips.Arg) ([]byte, error) {
+	scope := vips.NewScope()
+	defer scope.Close()
+	target, err := scope.TargetMemory()
+	if err != nil {
+		return nil, err
+	}
+	all := append([]vips.Arg{vips.Set("in", v.roll), vips.Set("target", target), vips.Set("strip", !v.keepICC)}, args...)
+	if err := scope.Call(savers[v.format], all...); err != nil {
+		return nil, err
+	}
+	return target.Take()
+}
+
+// one is a candidate without a setting.
+var one = quality.Curve{Points: []quality.Point{{Score: 0, Setting: 0}, {Score: 100, Setting: 1}}}
+
+// candidate makes one whose setting is the saver's Q.
+func (v viaVips) candidate(curve quality.Curve, note string, args ...vips.Arg) candidate {
+	return candidate{
+		name: v.engine.encoder(v.format), curve: curve,
+		settings: func(x float64) string {
+			if curve.Max == 0 {
+				return note
+			}
+			return strings.TrimSuffix(fmt.Sprintf("Q %.0f, %s", x, note), ", ")
+		},
+		encode: func(x float64) ([]byte, error) {
+			all := args
+			if curve.Max > 0 {
+				all = append([]vips.Arg{vips.Set("Q", int(math.Round(x)))}, args...)
+			}
+			return v.save(all...)
+		},
+	}
+}
+
+func (v viaVips) turbo(subsampling string) candidate {
+	note := map[string]string{"on": "4:2:0", "off": "4:4:4"}[subsampling]
+	return v.candidate(turboCurve, note, vips.Set("optimize_coding", true), vips.Set("interlace", true), vips.Set("subsample_mode", subsampling))
+}
+
+func (v viaVips) webP(most bool) candidate {
+	_ = most // the slowest effort is cheap enough for both tiers
+	return v.candidate(webPCurve, "effort 6, sharp YUV", vips.Set("effort", 6), vips.Set("smart_subsample", true))
+}
+
+func (v viaVips) losslessWebP(most bool) candidate {
+	effort := 4
+	if most {
+		effort = 6
+	}
+	return v.candidate(one, fmt.Sprintf("lossless, effort %d", effort), vips.Set("lossless", true), vips.Set("effort", effort))
+}
+
+// nearLossless makes few changes before it encodes without loss; Q is how many.
+func (v viaVips) nearLossless() candidate {
+	return v.candidate(nearLosslessCurve, "near lossless, effort 4", vips.Set("lossless", true), vips.Set("near_lossless", true), vips.Set("effort", 4))
+}
+
+func (v viaVips) avifs(s plan.Save, f quality.Features) []candidate {
+	effort := effortBalanced
+	if s.Search.Tier == quality.Max {
+		effort = effortMax
+	}
+	args := []vips.Arg{vips.Set("compression", "av1"), vips.Set("bitdepth", 8), vips.Set("effort", effort)}
+	if s.Lossless {
+		return []candidate{v.candidate(one, fmt.Sprintf("lossless, effort %d", effort), append(args, vips.Set("lossless", true))...)}
+	}
+	way := func(mode, note string) candidate {
+		return v.candidate(avifCurves[mode], fmt.Sprintf("%s, effort %d", note, effort), append(args[:len(args):len(args)], vips.Set("subsample_mode", mode))...)
+	}
+	full, halved := way("off", "4:4:4"), way("on", "4:2:0")
+	if s.Search.Targets.Score() >= chromaMatters {
+		return []candidate{full, halved}
+	}
+	return []candidate{halved, full}
+}
+
+// What AVIF encodes with: speed 9 − effort of aom.
+const (
+	effortBalanced = 3
+	effortMax      = 5
+)
+
+// palette reduces to 256 colours or fewer, and falls to the score if it shows.
+func (v viaVips) palette(most bool) candidate {
+	effort := 7
+	if most {
+		effort = 10
+	}
+	return v.candidate(one, fmt.Sprintf("palette, effort %d", effort), vips.Set("palette", true), vips.Set("Q", 100), vips.Set("effort", effort), vips.Set("compression", 9))
+}
+
+func (v viaVips) png(filters int) candidate {
+	note := map[int]string{0: "no filters", pngFilters: "all filters"}[filters]
+	return v.candidate(one, note, vips.Set("compression", 9), vips.Set("filter", filters))
+}
+
+func (v viaVips) gif(most bool) candidate {
+	effort := 7
+	if most {
+		effort = 10
+	}
+	return v.candidate(one, fmt.Sprintf("effort %d", effort), vips.Set("effort", effort))
+}
