@@ -80,7 +80,7 @@ func TestValues(t *testing.T) {
 		{"list", "render: {auto_formats: [webp]}", nil, func(c Config) any { return c.Render.Plan.AutoFormats }, []string{"webp"}},
 		{"empty list", "render: {auto_formats: []}", nil, func(c Config) any { return len(c.Render.Plan.AutoFormats) }, 0},
 		{"list in the environment", "", []string{"SAFELIGHT_RENDER_AUTO_FORMATS=[webp, avif, png]"}, func(c Config) any { return c.Render.Plan.AutoFormats }, []string{"webp", "avif", "png"}},
-		{"map goes over the default", "render: {quality: {jpeg: 90}}", nil, func(c Config) any { return c.Render.Plan.Quality }, map[string]int{"jpeg": 90, "webp": d.Render.Plan.Quality["webp"], "avif": d.Render.Plan.Quality["avif"]}},
+		{"map goes over the default", "render: {effort: {webp: 5}}", nil, func(c Config) any { return c.Render.Plan.Effort }, map[string]int{"webp": 5, "avif": d.Render.Plan.Effort["avif"], "png": d.Render.Plan.Effort["png"]}},
 		{"map in the environment", "presets: {a: w=1}", []string{"SAFELIGHT_PRESETS={b: w=2&fit=cover}"}, func(c Config) any { return c.Presets }, map[string]string{"a": "w=1", "b": "w=2&fit=cover"}},
 		{"keys", "auth: {keys: [{name: x, token: t, owner: o, scopes: [read]}]}", nil, func(c Config) any { return string(c.Auth.Keys[0].Token) + c.Auth.Keys[0].Owner }, "to"},
 		{"keys in the environment", "", []string{"SAFELIGHT_AUTH_KEYS=[{name: x, token: '0123', scopes: [read, upload]}]"}, func(c Config) any { return string(c.Auth.Keys[0].Token) + c.Auth.Keys[0].Scopes[1] }, "0123upload"},

@@ -63,6 +63,9 @@ func (f Format) HasAlpha() bool { return f.traits().alpha }
 // Animates tells whether renditions in this format can hold several frames.
 func (f Format) Animates() bool { return f.traits().animation }
 
+// HasQuality tells whether an encoder of the format has a quality setting.
+func (f Format) HasQuality() bool { return f == JPEG || f == WebP || f == AVIF }
+
 // Parse finds a format by its name, with "jpg" and "tif" understood too; Unknown where there is none.
 func Parse(name string) Format {
 	switch name {

@@ -6,6 +6,7 @@ import (
 
 	"safelight/internal/format"
 	"safelight/internal/options"
+	"safelight/internal/quality"
 )
 
 // Config bounds renditions and sets how they are encoded by default.
@@ -15,7 +16,8 @@ type Config struct {
 	MaxAnimationPixels int64          `koanf:"max_animation_pixels"` // of all frames, decoded
 	MaxFrames          int            `koanf:"max_frames"`
 	AutoFormats        []string       `koanf:"auto_formats"` // what format=auto may choose, best first
-	Quality            map[string]int `koanf:"quality"`      // by format, for q=auto
+	AutoScore          float64        `koanf:"target"`       // SSIMULACRA2 score that q=auto aims at
+	Quality            map[string]int `koanf:"quality"`      // by format: a fixed quality for q=auto in the target's place
 	Effort             map[string]int `koanf:"effort"`       // by format: WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9
 }
 
@@ -27,7 +29,8 @@ func DefaultConfig() Config {
 		MaxAnimationPixels: 100_000_000,
 		MaxFrames:          500,
 		AutoFormats:        []string{"avif", "webp"},
-		Quality:            map[string]int{"jpeg": 80, "webp": 78, "avif": 55},
+		AutoScore:          quality.Web.SSIMULACRA2,
+		Quality:            map[string]int{},
 		Effort:             map[string]int{"webp": 2, "avif": 2, "png": 6},
 	}
 }
@@ -37,6 +40,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.MaxOutputPixels < 1 || c.MaxAVIFPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
 		errs = append(errs, errors.New("render: pixel and frame limits must be at least 1"))
+	}
+	if err := c.target().Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("render: %w", err))
 	}
 	for _, name := range c.AutoFormats {
 		if f := format.Parse(name); !f.Encodable() {
@@ -56,18 +62,28 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// JPEGQuality is the quality, 1 to 100, that a JPEG with these options gets.
+// autoJPEG is the quality that encoders outside are told where it is left open:
+// what a typical photograph needs for quality.Web.
+const autoJPEG = 85
+
+// JPEGQuality is the quality, 1 to 100, that encoders which know nothing of
+// targets are to give a JPEG with these options.
 func (c Config) JPEGQuality(o options.Options) int {
 	if o.Quality != 0 {
 		return o.Quality
 	}
-	return c.Quality[format.JPEG.String()]
+	if q := c.Quality[format.JPEG.String()]; q != 0 {
+		return q
+	}
+	return autoJPEG
 }
+
+func (c Config) target() quality.Targets { return quality.Targets{SSIMULACRA2: c.AutoScore} }
 
 // revision changes when the same options come to give other bytes: raise it
 // with any change to planning or encoding that users should see at once.
-const revision = 1
+const revision = 2
 
 // Revision identifies the settings that shape renditions beside the options
 // themselves; it belongs into the identity of a cached variant.
-func (c Config) Revision() string { return fmt.Sprint(revision, c.Quality, c.Effort) }
+func (c Config) Revision() string { return fmt.Sprint(revision, c.AutoScore, c.Quality, c.Effort) }

@@ -68,7 +68,7 @@ func (c Config) Target(o options.Options, h format.Header, accept Accept) format
 		if moving && !f.Animates() || h.Alpha && !f.HasAlpha() {
 			continue
 		}
-		if shows(accept, f) {
+		if accept.Shows(f) {
 			return f
 		}
 	}
@@ -78,13 +78,13 @@ func (c Config) Target(o options.Options, h format.Header, accept Accept) format
 	return plain
 }
 
-// shows tells whether a client can show a format.
-func shows(accept Accept, f format.Format) bool {
+// Shows tells whether a client can show a format.
+func (a Accept) Shows(f format.Format) bool {
 	switch f {
 	case format.AVIF:
-		return accept.AVIF
+		return a.AVIF
 	case format.WebP:
-		return accept.WebP
+		return a.WebP
 	}
 	return f.Encodable()
 }

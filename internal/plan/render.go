@@ -5,6 +5,7 @@ import (
 	"safelight/internal/format"
 	"safelight/internal/geom"
 	"safelight/internal/options"
+	"safelight/internal/quality"
 )
 
 // Plan is a job with what can be told of it before it runs.
@@ -348,7 +349,11 @@ func (c Config) save(o options.Options) *Save {
 	if q == 0 {
 		q = c.Quality[name]
 	}
-	return &Save{Format: o.Format, Quality: q, Lossless: o.Lossless, Effort: c.Effort[name], KeepICC: o.KeepColor}
+	save := &Save{Format: o.Format, Quality: q, Lossless: o.Lossless, Effort: c.Effort[name], KeepICC: o.KeepColor}
+	if q == 0 && !o.Lossless && o.Format.HasQuality() {
+		save.Search = &Search{Tier: quality.Fast, Targets: c.target()}
+	}
+	return save
 }
 
 // Inspect plans the one decode that proves a source readable, and describes

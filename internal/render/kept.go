@@ -107,7 +107,50 @@ func (s *Service) Lossless(ctx context.Context, img asset.Image, o options.Optio
 	if err != nil {
 		return nil, err
 	}
-	return s.encode(ctx, w, Unawaited, &plan.Save{Format: format.PNG, Effort: 1})
+	return s.encode(ctx, w, Unawaited, func(save *plan.Save) { *save = plan.Save{Format: format.PNG, Effort: 1} })
+}
+
+// Optimized is a rendition that a search found, with what was measured.
+type Optimized struct {
+	Encoded
+	Meta asset.Rendition // without the digest
+}
+
+// Optimize makes the rendition of an image for normalized options in a format
+// (Unknown is that of Make) with the encoder and the setting that search finds.
+// It gives way to those who wait. The caller closes the file.
+func (s *Service) Optimize(ctx context.Context, img asset.Image, o options.Options, f format.Format, search plan.Search) (*Optimized, error) {
+	if f != format.Unknown {
+		o.Format, o.Auto = f, false
+	}
+	w, err := s.want(ctx, img, o, plan.Accept{})
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := s.encode(ctx, w, Unawaited, func(save *plan.Save) { save.Search = &search })
+	if err != nil {
+		return nil, err
+	}
+	return &Optimized{Encoded: *encoded, Meta: w.meta(encoded)}, nil
+}
+
+// smallest is the format in which a client gets the smallest file of those that
+// are kept of a rendition: of the main one, or an alternative to it. Unknown is
+// told where no alternatives are kept.
+func (s *Service) smallest(ctx context.Context, main wanted, accept plan.Accept) (format.Format, error) {
+	if s.kept == nil {
+		return format.Unknown, nil
+	}
+	list, err := s.kept.AlternativesTo(ctx, main.key.Variant)
+	if err != nil || len(list) == 0 {
+		return format.Unknown, err
+	}
+	for _, r := range list { // smallest first, and smaller than the main one
+		if accept.Shows(r.Format) {
+			return r.Format, nil
+		}
+	}
+	return main.options.Format, nil
 }
 
 // Adopt puts a rendition into the caches in the place of the one of its variant,

@@ -21,6 +21,7 @@ import (
 	"safelight/internal/format"
 	"safelight/internal/options"
 	"safelight/internal/plan"
+	"safelight/internal/quality"
 )
 
 // Encoded is what a codec process made: bytes that nobody can change any more,
@@ -48,6 +49,7 @@ type renderer interface {
 // keeper finds renditions that are kept for good; fault.NotFound is none.
 type keeper interface {
 	KeptVariant(ctx context.Context, v asset.VariantKey) (catalog.Rendition, error)
+	AlternativesTo(ctx context.Context, main asset.VariantKey) ([]catalog.Rendition, error)
 }
 
 // Status says where a rendition came from.
@@ -103,17 +105,45 @@ type wanted struct {
 	key       cache.Key
 }
 
-// want works out which variant is meant.
+// want works out which variant is meant. With format=auto it is the smallest
+// that is kept for good, of those that the client accepts.
 func (s *Service) want(ctx context.Context, img asset.Image, o options.Options, accept plan.Accept) (wanted, error) {
-	o.Format, o.Auto = s.config.Plan.Target(o, img.Source.Header, accept), false
+	auto := o.Auto
+	main := s.config.Plan.Target(o, img.Source.Header, plan.Accept{})
+	target := s.config.Plan.Target(o, img.Source.Header, accept)
+	o.Auto = false
 	o, mark, err := s.overlay(ctx, img.Owner, o)
 	if err != nil {
 		return wanted{}, err
 	}
+	if auto && accept != (plan.Accept{}) {
+		f, err := s.smallest(ctx, s.in(img, o, mark, main), accept)
+		if err != nil {
+			return wanted{}, err
+		}
+		if f != format.Unknown {
+			target = f
+		}
+	}
+	return s.in(img, o, mark, target), nil
+}
+
+// in is what is wanted in a format.
+func (s *Service) in(img asset.Image, o options.Options, mark *asset.Source, f format.Format) wanted {
+	o.Format = f
 	o = encodable(o)
 	canonical := o.Canonical()
 	key := cache.Key{Source: img.Source.Digest, Variant: asset.Variant(img.Source.Digest, canonical+"\x00"+s.revision)}
-	return wanted{img, o, mark, canonical, key}, nil
+	return wanted{img, o, mark, canonical, key}
+}
+
+// meta describes what a codec process has made; the digest is still missing.
+func (w *wanted) meta(e *Encoded) asset.Rendition {
+	return asset.Rendition{
+		Variant: w.key.Variant, Source: w.key.Source, Options: w.canonical, Format: w.options.Format,
+		Width: e.Width, Height: e.Height, Pages: max(e.Pages, 1), Bytes: e.Bytes,
+		Created: time.Now().UTC().Truncate(time.Second),
+	}
 }
 
 // Rendition finds or makes the rendition of an image for normalized options.
@@ -228,16 +258,12 @@ func (s *Service) make(ctx context.Context, w wanted, urgency Urgency) (*product
 	if err != nil {
 		return nil, err
 	}
-	return s.finish(ctx, encoded, asset.Rendition{
-		Variant: w.key.Variant, Source: w.key.Source, Options: w.canonical, Format: w.options.Format,
-		Width: encoded.Width, Height: encoded.Height, Pages: max(encoded.Pages, 1), Bytes: encoded.Bytes,
-		Created: time.Now().UTC().Truncate(time.Second),
-	}, w.key)
+	return s.finish(ctx, encoded, w.meta(encoded), w.key)
 }
 
-// encode plans, waits for admission and has the codec work; save, if not nil,
-// stands in for the planned encoder.
-func (s *Service) encode(ctx context.Context, w wanted, urgency Urgency, save *plan.Save) (*Encoded, error) {
+// encode plans, waits for admission and has the codec work; change, if not nil,
+// changes the planned encoder.
+func (s *Service) encode(ctx context.Context, w wanted, urgency Urgency, change func(*plan.Save)) (*Encoded, error) {
 	var overlay *plan.Overlay
 	if w.mark != nil {
 		overlay = &plan.Overlay{Format: w.mark.Header.Format}
@@ -246,10 +272,13 @@ func (s *Service) encode(ctx context.Context, w wanted, urgency Urgency, save *p
 	if err != nil {
 		return nil, err
 	}
-	if save != nil {
-		p.Job.Save = save
-	}
 	cost := p.Cost
+	if change != nil {
+		change(p.Job.Save)
+	}
+	if search := p.Job.Save.Search; search != nil && search.Tier != quality.Fast {
+		cost += searchBytes * int64(p.Out.W) * int64(p.Out.H)
+	}
 	if w.mark != nil {
 		cost += w.mark.Header.Pixels() * 4
 	}
@@ -265,6 +294,9 @@ func (s *Service) encode(ctx context.Context, w wanted, urgency Urgency, save *p
 	}
 	return s.codec.Render(ctx, urgency, p.Job, inputs...)
 }
+
+// searchBytes is what measuring a pixel takes, about.
+const searchBytes = 200
 
 // open opens the sources afresh for one job.
 func (s *Service) open(ctx context.Context, sources ...*asset.Source) ([]*os.File, error) {

@@ -188,4 +188,3 @@ func write(fd int, data []byte) error {
 	}
 	return nil
 }
-
