@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var photo = Curve{Min: 1, Max: 100, Step: 1, Points: []Point{{30, 20}, {60, 50}, {80, 80}, {95, 100}}}
+var photo = Curve{Min: 1, Max: 100, Step: 1, Points: [][2]float64{{30, 20}, {60, 50}, {80, 80}, {95, 100}}}
 
 // an encoder whose score grows along an offset and bent curve, with noise.
 type encoder struct {

@@ -79,15 +79,16 @@ func (s *Scope) TargetMemory() (Target, error) {
 	return Target{s.own(p)}, nil
 }
 
-// Take takes over what a saver wrote to a target of TargetMemory, once.
+// Take copies what a saver has written to a target of TargetMemory.
 func (t Target) Take() ([]byte, error) {
-	var size C.size_t
-	p := C.vs_target_take(t.p, &size)
-	if p == nil {
+	blob := C.vs_target_blob(t.p)
+	if blob == nil {
 		return nil, failure("target")
 	}
-	defer C.vs_free(p)
-	return C.GoBytes(p, C.int(size)), nil
+	defer C.vs_blob_unref(blob)
+	var size C.size_t
+	p := C.vs_blob_data(blob, &size)
+	return append([]byte(nil), unsafe.Slice((*byte)(p), int(size))...), nil
 }
 
 // TargetFD writes to a descriptor, which is duplicated.

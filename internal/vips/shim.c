@@ -50,7 +50,9 @@ enum { T_BOOLEAN = 5, T_INT = 6, T_UINT64 = 11, T_ENUM = 12, T_FLAGS = 13, T_DOU
   X(void *, vips_source_new_from_memory, (const void *, size_t)) \
   X(void *, vips_target_new_to_descriptor, (int)) \
   X(void *, vips_target_new_to_memory, (void)) \
-  X(unsigned char *, vips_target_steal, (void *, size_t *)) \
+  X(void, g_object_get, (void *, const char *, ...)) \
+  X(const void *, vips_blob_get, (void *, size_t *)) \
+  X(void, vips_area_unref, (void *)) \
   X(void *, vips_image_new_from_memory_copy, (const void *, size_t, int, int, int, int)) \
   X(void *, vips_image_write_to_memory, (void *, size_t *)) \
   X(void *, vips_image_copy_memory, (void *)) \
@@ -321,7 +323,13 @@ void *vs_source_fd(int fd) { return f.vips_source_new_from_descriptor(fd); }
 void *vs_source_memory(const void *data, size_t size) { return f.vips_source_new_from_memory(data, size); }
 void *vs_target_fd(int fd) { return f.vips_target_new_to_descriptor(fd); }
 void *vs_target_memory(void) { return f.vips_target_new_to_memory(); }
-void *vs_target_take(void *target, size_t *size) { return f.vips_target_steal(target, size); }
+void *vs_target_blob(void *target) {
+  void *blob = NULL;
+  f.g_object_get(target, "blob", &blob, NULL);
+  return blob;
+}
+const void *vs_blob_data(void *blob, size_t *size) { return f.vips_blob_get(blob, size); }
+void vs_blob_unref(void *blob) { f.vips_area_unref(blob); }
 void vs_unref(void *object) { f.g_object_unref(object); }
 
 void *vs_image_from_memory(const void *data, size_t size, int w, int h, int bands, int format) {

@@ -50,7 +50,9 @@ void *vs_source_fd(int fd);
 void *vs_source_memory(const void *data, size_t size);
 void *vs_target_fd(int fd);
 void *vs_target_memory(void);
-void *vs_target_take(void *target, size_t *size); // free with vs_free
+void *vs_target_blob(void *target); // what was written to memory, or NULL
+const void *vs_blob_data(void *blob, size_t *size);
+void vs_blob_unref(void *blob);
 void vs_unref(void *object);
 
 void *vs_image_from_memory(const void *data, size_t size, int w, int h, int bands, int format);

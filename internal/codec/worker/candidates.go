@@ -91,7 +91,7 @@ func ownJPEG(m metric.Image, s jpeg.Subsampling, text string) (candidate, error)
 		return picture.Encode(nil, jpeg.Settings{Scale: math.Exp(-x), Weights: weights}), nil
 	}
 	return candidate{
-		name: "safelight " + jpeg.Version, curve: jpegCurves[s], encode: encode,
+		name: "safelight-" + jpeg.Version, curve: jpegCurves[s], encode: encode,
 		settings: func(x float64) string {
 			text := fmt.Sprintf("%s, scale %.3f", text, math.Exp(-x))
 			if rounds > 0 {
@@ -139,7 +139,7 @@ func (v viaVips) save(args ...vips.Arg) ([]byte, error) {
 }
 
 // one is a candidate without a setting.
-var one = quality.Curve{Points: []quality.Point{{Score: 0, Setting: 0}, {Score: 100, Setting: 1}}}
+var one = quality.Curve{Points: [][2]float64{{0, 0}, {100, 1}}}
 
 // candidate makes one whose setting is the saver's Q.
 func (v viaVips) candidate(curve quality.Curve, note string, args ...vips.Arg) candidate {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"safelight/internal/codec/wire"
+	"safelight/internal/encoder/jxl"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/plan"
@@ -22,6 +23,8 @@ import (
 // has it in processes of its own.
 type Engine struct {
 	outputBytes int64
+	libraries   []vips.Codec
+	jxl         *jxl.Library // nil where it is not there
 }
 
 // Files are the open files of a job, as descriptors that stay the caller's.
@@ -53,13 +56,15 @@ func Open(setup wire.Setup) (*Engine, error) {
 	if output <= 0 {
 		output = math.MaxInt64
 	}
-	return &Engine{outputBytes: output}, nil
+	e := &Engine{outputBytes: output, libraries: vips.Codecs()}
+	e.jxl, _ = jxl.Open("") // it is optional: what needs it says so
+	return e, nil
 }
 
 // Info says what this engine is made of.
 func (e *Engine) Info() wire.Info {
 	info := wire.Info{Libvips: vips.Version()}
-	for _, c := range vips.Codecs() {
+	for _, c := range e.libraries {
 		info.Libraries = append(info.Libraries, wire.Library(c))
 	}
 	for _, f := range format.All() {

@@ -100,7 +100,7 @@ const hopeless = 1.5
 
 // distance is butteraugli's 3-norm between an original and a frame.
 func (j *judge) distance(at int, frame metric.Image) (float64, error) {
-	original, dist := flat(j.originals[at]), flat(frame)
+	original, dist := onGrey(j.originals[at]), onGrey(frame)
 	if !j.wantMap {
 		d, err := j.butteraugli.Butteraugli(original, dist)
 		return d.P3, err
@@ -110,9 +110,9 @@ func (j *judge) distance(at int, frame metric.Image) (float64, error) {
 	return d.P3, err
 }
 
-// flat is a picture in three bands: grey is repeated, and what is transparent
+// onGrey is a picture in three bands: grey is repeated, and what is transparent
 // lies on mid grey.
-func flat(m metric.Image) jxl.Pixels {
+func onGrey(m metric.Image) jxl.Pixels {
 	if m.Bands == 3 {
 		return jxl.Pixels{W: m.W, H: m.H, Bands: 3, Pix: m.Pix}
 	}

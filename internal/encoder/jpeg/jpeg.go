@@ -23,6 +23,10 @@ const (
 	S420                    // one for each 2 × 2 of luma
 )
 
+// Version names the encoder's choices: it changes when the same picture and
+// settings give other bytes.
+const Version = "jpeg 1"
+
 // MaxSide is the longest side in pixels that the format can hold.
 const MaxSide = 65535
 
