@@ -19,7 +19,7 @@ import (
 var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
-	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native"},
+	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric"},
 	3: {"ingest", "render", "purge", "publish", "work", "pipeline"},
 	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg"},
 	5: {"httpapi", "httpapi/taskapi", "client"},

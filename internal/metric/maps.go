@@ -32,19 +32,22 @@ func (n *norms) finish(pixels int) {
 //
 //	1 − (1 − (μa−μb)²) · (2·cov(a,b) + C) / (var a + var b + C), at least 0
 //
-// written with d = b − a: bd, badd and baddd are the blurred d, a·d and d²;
-// mean is the blurred a, and spread is 2·var a + C.
-func (n *norms) addSSIM(bd, bad, bdd, mean, spread []float32) {
-	l := len(bd)
-	bad, bdd, mean, spread = bad[:l], bdd[:l], mean[:l], spread[:l]
-	var sum, fourth float32
-	for i, m := range bd {
-		both := spread[i] + 2*(bad[i]-mean[i]*m)
-		apart := bdd[i] - m*m
-		e := max((apart+m*m*both)/(both+apart), 0)
+// where meanA and varA are of the reference, and meanB, squares and products
+// are the blurred b, b² and a·b.
+func (n *norms) addSSIM(meanA, varA, meanB, squares, products []float32) {
+	l := len(meanA)
+	varA, meanB, squares, products = varA[:l], meanB[:l], squares[:l], products[:l]
+	i, sum, fourth := wideSSIM(meanA, varA, meanB, squares, products)
+	for ; i < l; i++ {
+		a, b := meanA[i], meanB[i]
+		apart := a - b
+		close := 1 - float32(apart*apart)
+		shared := 2*(products[i]-float32(a*b)) + contrast
+		spread := varA[i] + (squares[i] - float32(b*b)) + contrast
+		e := max(1-float32(close*shared)/spread, 0)
 		sum += e
 		e *= e
-		fourth += e * e
+		fourth += float32(e * e)
 	}
 	n[ssimMean] += float64(sum)
 	n[ssimFourth] += float64(fourth)
@@ -52,32 +55,26 @@ func (n *norms) addSSIM(bd, bad, bdd, mean, spread []float32) {
 
 // addEdges adds a row of the two errors at edges: how far a pixel differs from
 // the blur around it, in the distorted picture against the reference. More is
-// an artifact (ringing, blocks), less is lost detail. a and mean are the
-// reference and its blur, d and bd the difference and its blur.
-func (n *norms) addEdges(a, mean, d, bd []float32) {
-	l := len(bd)
-	a, mean, d = a[:l], mean[:l], d[:l]
-	var artifact, artifact4, detail, detail4 float32
-	for i, m := range bd {
-		edge := a[i] - mean[i]
-		other := abs(edge + d[i] - m)
-		edge = abs(edge)
-		e := (other - edge) / (1 + edge)
+// an artifact (ringing, blocks), less is lost detail.
+func (n *norms) addEdges(a, meanA, b, meanB []float32) {
+	l := len(a)
+	meanA, b, meanB = meanA[:l], b[:l], meanB[:l]
+	i, sums := wideEdges(a, meanA, b, meanB)
+	for ; i < l; i++ {
+		edge := abs(a[i] - meanA[i])
+		e := (abs(b[i]-meanB[i]) - edge) / (1 + edge)
 		more, less := max(e, 0), max(-e, 0)
-		artifact += more
-		detail += less
-		e *= e
-		e *= e
-		if more > 0 {
-			artifact4 += e
-		} else {
-			detail4 += e
-		}
+		sums[0] += more
+		sums[1] += less
+		more *= more
+		less *= less
+		sums[2] += float32(more * more)
+		sums[3] += float32(less * less)
 	}
-	n[artifactMean] += float64(artifact)
-	n[artifactFourth] += float64(artifact4)
-	n[detailMean] += float64(detail)
-	n[detailFourth] += float64(detail4)
+	n[artifactMean] += float64(sums[0])
+	n[detailMean] += float64(sums[1])
+	n[artifactFourth] += float64(sums[2])
+	n[detailFourth] += float64(sums[3])
 }
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }

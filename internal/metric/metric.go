@@ -8,10 +8,10 @@
 // light; at each, three error maps of the three components of XYB; of each map
 // the mean and the 4-norm; and a weighted sum of these 108 numbers.
 //
-// Scores agree with the reference implementation to ±0.05 in pictures of at
-// least 8 × 8 pixels, which is all it takes. A smaller picture is measured as
-// if its last column and row went on to 8. The arithmetic is arranged around
-// the difference of the two pictures, so identical ones give exactly 100.
+// Scores agree with the reference implementation's, whose order of operations
+// is followed, to far less than 0.05 in pictures of at least 8 × 8 pixels,
+// which is all it takes. A smaller picture is measured as if its last column
+// and row went on to 8. Identical pictures give exactly 100.
 package metric
 
 import "safelight/internal/fault"
@@ -30,7 +30,7 @@ type Image struct {
 // time, not safe for concurrent use. Different References are independent.
 type Reference struct {
 	w, h  int
-	sides []*side // one, or one for each background
+	sides []side // one, or one for each background
 	work  *scratch
 }
 
@@ -41,7 +41,7 @@ func Prepare(ref Image) (*Reference, error) {
 	if err := ref.check(); err != nil {
 		return nil, err
 	}
-	r := &Reference{w: ref.W, h: ref.H, work: newScratch(ref)}
+	r := &Reference{w: ref.W, h: ref.H, work: newScratch(ref.W, ref.H)}
 	used := backgrounds[:1]
 	if !ref.opaque() {
 		used = backgrounds[:]

@@ -5,27 +5,48 @@ package metric
 const minSide = 8
 
 // side is a reference on one background, at every scale.
-type side struct {
-	scales []scale
-}
+type side []scale
 
-// scale is a reference at one of its sizes. The rows are width floats each.
+// scale is a reference at one of its sizes.
 type scale struct {
 	width, height int
 	planes        [3]plane
 }
 
-// plane is what the comparison needs of a component; nil where its weights
-// are zero.
+// plane is what a comparison needs of a component, width × height each; nil
+// where the weights leave it out.
 type plane struct {
-	weights *norms
-	values  []float32 // the component itself
-	mean    []float32 // its blur
-	spread  []float32 // twice its variance around a pixel, and contrast
+	weights  *norms
+	values   []float32 // the component itself
+	mean     []float32 // its blur
+	variance []float32 // the blur of its square, less the square of its blur
 }
 
-// sizes lists the sizes of all scales: a scale has one below it when its sides
-// are at least minSide, up to maxScales.
+func newScale(width, height, index, scales int) scale {
+	s := scale{width: width, height: height}
+	for c := range s.planes {
+		p := &s.planes[c]
+		p.weights = weightsOf(c, index, scales)
+		if p.used() {
+			p.values = make([]float32, width*height)
+			p.mean = make([]float32, width*height)
+		}
+		if p.structural() {
+			p.variance = make([]float32, width*height)
+		}
+	}
+	return s
+}
+
+// used reports whether any map of the component counts.
+func (p *plane) used() bool { return *p.weights != (norms{}) }
+
+// structural reports whether the structural map counts; it is what takes the
+// blurs of squares and products.
+func (p *plane) structural() bool { return p.weights[ssimMean] != 0 || p.weights[ssimFourth] != 0 }
+
+// sizes lists the widths and heights of all scales. One has another below it
+// when its sides are at least minSide.
 func sizes(w, h int) [][2]int {
 	w, h = max(w, minSide), max(h, minSide)
 	all := [][2]int{{w, h}}
@@ -36,113 +57,13 @@ func sizes(w, h int) [][2]int {
 	return all
 }
 
-func newScale(width, height, index, scales int) scale {
-	s := scale{width: width, height: height}
-	for c := range s.planes {
-		p := &s.planes[c]
-		p.weights = weightsOf(c, index, scales)
-		if *p.weights == (norms{}) {
-			continue
-		}
-		p.values = make([]float32, width*height)
-		p.mean = make([]float32, width*height)
-		if p.structural() {
-			p.spread = make([]float32, width*height)
-		}
-	}
-	return s
-}
-
-func (p *plane) used() bool { return *p.weights != (norms{}) }
-
-func (p *plane) structural() bool { return p.weights[ssimMean] != 0 || p.weights[ssimFourth] != 0 }
-
-// scratch holds the buffers of a sweep, for pictures of one size.
-type scratch struct {
-	sizes   [][2]int
-	linear  [3][]float32    // the picture at the present scale below 1:1
-	pair    [2][3][]float32 // two rows of it at 1:1
-	xyb     [3][]float32    // the present row
-	windows [3][3]window    // of a component: d, a·d, d²
-	column  []float32
-	zero    []float32
-	blurred [3][]float32
-}
-
-func newScratch(ref Image) *scratch {
-	s := &scratch{sizes: sizes(ref.W, ref.H)}
-	width := s.sizes[0][0]
-	row := func() []float32 { return make([]float32, width) }
-	for c := range 3 {
-		s.linear[c] = make([]float32, s.sizes[1][0]*s.sizes[1][1])
-		s.pair[0][c], s.pair[1][c] = row(), row()
-		s.xyb[c], s.blurred[c] = row(), row()
-		for q := range 3 {
-			for i := range taps {
-				s.windows[c][q][i] = row()
-			}
-		}
-	}
-	s.column, s.zero = make([]float32, width+2*reach), row()
-	return s
-}
-
-// sweep goes through a picture at a scale from top to bottom: fill gets each
-// row's XYB in s.xyb, and drain follows reach rows behind, when the windows
-// hold all that the blur of its row takes. It leaves the next scale in
-// s.linear.
-func (s *scratch) sweep(p *picture, index int, fill, drain func(y int)) {
-	width, height := s.sizes[index][0], s.sizes[index][1]
-	for y := range height + reach {
-		if y < height {
-			s.read(p, index, y)
-			fill(y)
-		}
-		if y >= reach {
-			drain(y - reach)
-		}
-	}
-	_ = width
-}
-
-// read converts row y to s.xyb and hands every second row down to the next
-// scale.
-func (s *scratch) read(p *picture, index, y int) {
-	width, height := s.sizes[index][0], s.sizes[index][1]
-	last := index+1 == len(s.sizes)
-	for c := range 3 {
-		s.xyb[c] = s.xyb[c][:width]
-	}
-	if index == 0 {
-		now := &s.pair[y%2]
-		p.linearRow(now[0], now[1], now[2], y)
-	}
-	for c := range 3 {
-		row, above := s.linearRow(c, index, y), s.linearRow(c, index, y&^1)
-		copy(s.xyb[c], row)
-		if !last && (y%2 == 1 || y == height-1) {
-			below := s.sizes[index+1][0]
-			halve(s.linear[c][y/2*below:][:below], above, row)
-		}
-	}
-	xybRow(s.xyb[0], s.xyb[1], s.xyb[2])
-}
-
-func (s *scratch) linearRow(c, index, y int) []float32 {
-	if index == 0 {
-		return s.pair[y%2][c]
-	}
-	width := s.sizes[index][0]
-	return s.linear[c][y*width:][:width]
-}
-
 // halve averages squares of four pixels; where the width is odd, the last
 // column counts twice. dst may be the beginning of above.
 func halve(dst, above, below []float32) {
-	for i := range len(above) / 2 {
-		dst[i] = (above[2*i] + above[2*i+1] + below[2*i] + below[2*i+1]) / 4
-	}
-	if n := len(above); n%2 == 1 {
-		dst[n/2] = (above[n-1] + below[n-1]) / 2
+	below = below[:len(above)]
+	for i := wideHalve(dst, above, below); i < len(dst); i++ {
+		x := 2 * i
+		next := min(x+1, len(above)-1)
+		dst[i] = (above[x] + above[next] + below[x] + below[next]) / 4
 	}
 }

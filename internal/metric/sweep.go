@@ -1,110 +1,194 @@
 package metric
 
-// prepare computes the reference's side on a background.
-func (s *scratch) prepare(p picture) *side {
+// scratch holds the buffers for going through pictures of one size, row by
+// row: about 4 bytes a pixel, and 1,000 bytes a column.
+type scratch struct {
+	sizes   [][2]int
+	linear  [3][]float32             // the picture at the present scale below 1:1
+	pair    [2][3][]float32          // two rows of it at 1:1
+	xyb     [radius][3][]float32     // the last rows
+	inputs  [3][quantities][]float32 // of a component: what is to be blurred
+	blurred [3][quantities][]float32
+	filters [3][quantities]*filter
+	spare   [2][]float32 // keeps an odd row company
+}
+
+// The quantities of a component that are blurred.
+const (
+	value      = iota
+	square     // its square
+	product    // that with the reference's
+	quantities = iota
+)
+
+func newScratch(w, h int) *scratch {
+	s := &scratch{sizes: sizes(w, h)}
+	width := s.sizes[0][0]
+	row := func() []float32 { return make([]float32, width) }
+	for c := range 3 {
+		s.linear[c] = make([]float32, s.sizes[1][0]*s.sizes[1][1])
+		s.pair[0][c], s.pair[1][c] = row(), row()
+		for i := range s.xyb {
+			s.xyb[i][c] = row()
+		}
+		for q := range quantities {
+			s.inputs[c][q], s.blurred[c][q] = row(), row()
+			s.filters[c][q] = newFilter(width)
+		}
+	}
+	s.spare = [2][]float32{row(), row()}
+	return s
+}
+
+// prepare computes the reference's side of a picture.
+func (s *scratch) prepare(p picture) side {
 	var out side
 	for index, size := range s.sizes {
-		out.scales = append(out.scales, newScale(size[0], size[1], index, len(s.sizes)))
-		sc := &out.scales[index]
-		s.sweep(&p, index,
-			func(y int) {
-				for c := range sc.planes {
-					s.fillReference(c, sc, y)
-				}
-			},
-			func(y int) {
-				for c := range sc.planes {
-					s.drainReference(c, sc, y)
-				}
-			})
+		out = append(out, newScale(size[0], size[1], index, len(s.sizes)))
+		sc := &out[index]
+		s.sweep(&p, sc, index, product, func(c, y int) {
+			at := y * sc.width
+			pl := &sc.planes[c]
+			copy(pl.values[at:], s.row(c, y, sc.width))
+			copy(pl.mean[at:], s.blurred[c][value][:sc.width])
+			if pl.structural() {
+				variances(pl.variance[at:][:sc.width], s.blurred[c][value], s.blurred[c][square])
+			}
+		})
 	}
-	return &out
+	return out
 }
 
-func (s *scratch) fillReference(c int, sc *scale, y int) {
-	p := &sc.planes[c]
-	if !p.used() {
-		return
-	}
-	a, aa := s.windows[c][0].row(y, sc.width), s.windows[c][1].row(y, sc.width)
-	for i, v := range s.xyb[c] {
-		a[i], aa[i] = v, v*v
-	}
-	copy(p.values[y*sc.width:], s.xyb[c])
-}
-
-func (s *scratch) drainReference(c int, sc *scale, y int) {
-	p := &sc.planes[c]
-	if !p.used() {
-		return
-	}
-	mean := p.mean[y*sc.width:][:sc.width]
-	s.windows[c][0].blurRow(mean, y, sc.height, s.column, s.zero)
-	if !p.structural() {
-		return
-	}
-	spread := p.spread[y*sc.width:][:sc.width]
-	s.windows[c][1].blurRow(spread, y, sc.height, s.column, s.zero)
-	for i, m := range mean {
-		spread[i] = 2*(spread[i]-m*m) + contrast
+func variances(dst, mean, squares []float32) {
+	mean, squares = mean[:len(dst)], squares[:len(dst)]
+	for i := range dst {
+		dst[i] = squares[i] - float32(mean[i]*mean[i])
 	}
 }
 
 // compare computes the score of a picture against a reference's side.
-func (s *scratch) compare(ref *side, p picture) float64 {
+func (s *scratch) compare(ref side, p picture) float64 {
 	sum := 0.0
-	for index := range ref.scales {
-		sc := &ref.scales[index]
+	for index := range ref {
+		sc := &ref[index]
 		var found [3]norms
-		s.sweep(&p, index,
-			func(y int) {
-				for c := range sc.planes {
-					s.fillDistorted(c, sc, y)
-				}
-			},
-			func(y int) {
-				for c := range sc.planes {
-					s.drainDistorted(c, sc, y, &found[c])
-				}
-			})
+		s.sweep(&p, sc, index, quantities, func(c, y int) {
+			at, end := y*sc.width, (y+1)*sc.width
+			pl, b := &sc.planes[c], &s.blurred[c]
+			found[c].addEdges(pl.values[at:end], pl.mean[at:end], s.row(c, y, sc.width), b[value])
+			if pl.structural() {
+				found[c].addSSIM(pl.mean[at:end], pl.variance[at:end], b[value], b[square], b[product])
+			}
+		})
 		for c := range found {
 			found[c].finish(sc.width * sc.height)
-			for i, w := range sc.planes[c].weights {
-				sum += w * found[c][i]
+			for i, weight := range sc.planes[c].weights {
+				sum += weight * found[c][i]
 			}
 		}
 	}
 	return scoreOf(sum)
 }
 
-func (s *scratch) fillDistorted(c int, sc *scale, y int) {
-	p := &sc.planes[c]
-	if !p.used() {
-		return
+// sweep goes through a picture at a scale from top to bottom. It blurs the
+// first so many quantities of each component in use, and gives each of these
+// and each row to done, when row gives the component and s.blurred its blurs.
+// It leaves the scale below in s.linear.
+func (s *scratch) sweep(p *picture, sc *scale, index, count int, done func(c, y int)) {
+	wanted := [3]int{}
+	for c := range sc.planes {
+		switch pl := &sc.planes[c]; {
+		case pl.structural():
+			wanted[c] = count
+		case pl.used():
+			wanted[c] = 1
+		}
+		for _, f := range s.filters[c][:wanted[c]] {
+			f.reset(sc.width)
+		}
 	}
-	w := &s.windows[c]
-	a := p.values[y*sc.width:][:sc.width]
-	d, ad, dd := w[0].row(y, sc.width), w[1].row(y, sc.width), w[2].row(y, sc.width)
-	for i, b := range s.xyb[c] {
-		e := b - a[i]
-		d[i], ad[i], dd[i] = e, a[i]*e, e*e
+	for y := range sc.height + ahead {
+		if y < sc.height {
+			s.read(p, index, y)
+			s.across(sc, wanted, y)
+		}
+		for c, n := range wanted {
+			for q, f := range s.filters[c][:n] {
+				if y >= sc.height {
+					clear(f.row(y))
+				}
+				f.down(s.blurred[c][q][:sc.width], y)
+			}
+			if n > 0 && y >= ahead {
+				done(c, y-ahead)
+			}
+		}
 	}
 }
 
-func (s *scratch) drainDistorted(c int, sc *scale, y int, n *norms) {
-	p := &sc.planes[c]
-	if !p.used() {
-		return
+// row is a component's row y, one of the last few.
+func (s *scratch) row(c, y, width int) []float32 { return s.xyb[y%radius][c][:width] }
+
+// read converts row y, and hands every second row down to the scale below.
+func (s *scratch) read(p *picture, index, y int) {
+	width, height := s.sizes[index][0], s.sizes[index][1]
+	if index == 0 {
+		now := &s.pair[y%2]
+		p.linearRow(now[0], now[1], now[2], y)
 	}
-	w := &s.windows[c]
-	at, end := y*sc.width, (y+1)*sc.width
-	d, ad, dd := s.blurred[0][:sc.width], s.blurred[1][:sc.width], s.blurred[2][:sc.width]
-	w[0].blurRow(d, y, sc.height, s.column, s.zero)
-	n.addEdges(p.values[at:end], p.mean[at:end], w[0].row(y, sc.width), d)
-	if !p.structural() {
-		return
+	for c := range 3 {
+		light, above := s.light(c, index, y), s.light(c, index, y&^1)
+		copy(s.row(c, y, width), light)
+		if index+1 < len(s.sizes) && (y%2 == 1 || y == height-1) {
+			below := s.sizes[index+1][0]
+			halve(s.linear[c][y/2*below:][:below], above, light)
+		}
 	}
-	w[1].blurRow(ad, y, sc.height, s.column, s.zero)
-	w[2].blurRow(dd, y, sc.height, s.column, s.zero)
-	n.addSSIM(d, ad, dd, p.mean[at:end], p.spread[at:end])
+	xybRow(s.row(0, y, width), s.row(1, y, width), s.row(2, y, width))
+}
+
+// light is row y in linear light, before the scale below has taken its place.
+func (s *scratch) light(c, index, y int) []float32 {
+	if index == 0 {
+		return s.pair[y%2][c]
+	}
+	width := s.sizes[index][0]
+	return s.linear[c][y*width:][:width]
+}
+
+// across blurs row y along itself, in all quantities, two at a time.
+func (s *scratch) across(sc *scale, wanted [3]int, y int) {
+	var dst, src [2][]float32
+	waiting := 0
+	for c, n := range wanted {
+		row := s.row(c, y, sc.width)
+		in := &s.inputs[c]
+		if n > square {
+			multiply(in[square][:sc.width], row, row)
+		}
+		if n > product {
+			multiply(in[product][:sc.width], row, sc.planes[c].values[y*sc.width:])
+		}
+		for q := range n {
+			src[waiting], dst[waiting] = in[q][:sc.width], s.filters[c][q].row(y)
+			if q == value {
+				src[waiting] = row
+			}
+			if waiting++; waiting == 2 {
+				blurAcross(&dst, &src)
+				waiting = 0
+			}
+		}
+	}
+	if waiting == 1 {
+		src[1], dst[1] = s.spare[0][:sc.width], s.spare[1][:sc.width]
+		blurAcross(&dst, &src)
+	}
+}
+
+func multiply(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] * b[i]
+	}
 }

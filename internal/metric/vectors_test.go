@@ -117,16 +117,3 @@ func run(t testing.TB, in []byte, program string, args ...string) []byte {
 func ppm(m Image) []byte {
 	return append(fmt.Appendf(nil, "P6\n%d %d\n255\n", m.W, m.H), m.Pix...)
 }
-
-func score(t testing.TB, ref, dist Image) float64 {
-	t.Helper()
-	r, err := Prepare(ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := r.Score(dist)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
-}

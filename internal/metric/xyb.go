@@ -6,31 +6,34 @@ import "math"
 // of 0 to 1, as in the reference implementation's main program.
 var backgrounds = [2]float32{0.1, 0.9}
 
-// linearSteps is how finely composed samples are looked up; between two steps
-// the table is read linearly, with an error below 1e-7.
-const linearSteps = 255 * 16
-
-var (
-	linearOf   [256]float32             // a sample's share of full light
-	linearFine [linearSteps + 2]float32 // the same of n/linearSteps
-)
+// linearOf is the light, 0 to 1, of an 8-bit sRGB sample.
+var linearOf [256]float32
 
 func init() {
 	for i := range linearOf {
-		linearOf[i] = float32(fromSRGB(float64(i) / 255))
-	}
-	for i := range linearFine {
-		linearFine[i] = float32(fromSRGB(float64(i) / linearSteps))
+		linearOf[i] = fromSRGB(float32(i) * (1.0 / 255))
 	}
 }
 
-// fromSRGB is the transfer function of IEC 61966-2-1: signal to light.
-func fromSRGB(v float64) float64 {
+// fromSRGB turns a signal of 0 to 1 into light. Above the toe it is libjxl's
+// quotient of two polynomials (transfer_functions-inl.h).
+func fromSRGB(v float32) float32 {
 	if v <= 0.04045 {
-		return v / 12.92
+		return v * (1 / 12.92)
 	}
-	return math.Pow((v+0.055)/1.055, 2.4)
+	over := [...]float32{0.8210152774, 0.7961564959, 0.1624820318, 0.01043637593, 0.0002200248328}
+	under := [...]float32{0.006521209011, -0.05512498495, 0.498752835, 1.076976492, 0.263184697}
+	n, d := over[0], under[0]
+	for i := 1; i < len(over); i++ {
+		n, d = fma(n, v, over[i]), fma(d, v, under[i])
+	}
+	return n / d
 }
+
+// fma is x·y + z rounded once, as the processor's own instruction does it: in
+// float64 the product of two float32 is exact. (The sum is rounded to float64
+// before it is rounded to float32; that differs in one of 2²⁹ cases.)
+func fma(x, y, z float32) float32 { return float32(float64(x)*float64(y) + float64(z)) }
 
 // picture is an image on a background.
 type picture struct {
@@ -38,36 +41,36 @@ type picture struct {
 	background float32
 }
 
-// linearRow writes row y in linear light, 0 to 1, to three rows that may be
-// longer than the picture is wide: the last pixel and the last row go on.
+// linearRow writes row y in linear light to three rows that may be longer than
+// the picture is wide: the last pixel and the last row go on.
 func (p *picture) linearRow(r, g, b []float32, y int) {
 	stride := p.W * p.Bands
 	y = min(y, p.H-1)
 	pix := p.Pix[y*stride : (y+1)*stride]
-	r, g, b = r[:len(r):len(r)], g[:len(r)], b[:len(r)]
+	g, b = g[:len(r)], b[:len(r)]
 	switch p.Bands {
 	case 1:
 		for x, v := range pix {
 			r[x] = linearOf[v]
 		}
-		copy(g, r)
-		copy(b, r)
 	case 2:
-		for x := 0; x < p.W; x++ {
+		for x := range p.W {
 			r[x] = p.composed(pix[2*x], pix[2*x+1])
 		}
-		copy(g, r)
-		copy(b, r)
 	case 3:
-		for x := 0; x < p.W; x++ {
+		for x := range p.W {
 			q := pix[3*x : 3*x+3 : 3*x+3]
 			r[x], g[x], b[x] = linearOf[q[0]], linearOf[q[1]], linearOf[q[2]]
 		}
 	case 4:
-		for x := 0; x < p.W; x++ {
+		for x := range p.W {
 			q := pix[4*x : 4*x+4 : 4*x+4]
 			r[x], g[x], b[x] = p.composed(q[0], q[3]), p.composed(q[1], q[3]), p.composed(q[2], q[3])
 		}
+	}
+	if p.Bands < 3 {
+		copy(g[:p.W], r)
+		copy(b[:p.W], r)
 	}
 	for x := p.W; x < len(r); x++ {
 		r[x], g[x], b[x] = r[p.W-1], g[p.W-1], b[p.W-1]
@@ -80,53 +83,64 @@ func (p *picture) composed(v, alpha uint8) float32 {
 	if alpha == 255 {
 		return linearOf[v]
 	}
-	a := float32(alpha) / 255
-	at := (a*float32(v)/255 + (1-a)*p.background) * linearSteps
-	n := int(at)
-	t := at - float32(n)
-	return linearFine[n]*(1-t) + linearFine[n+1]*t
+	a := float32(alpha) * (1.0 / 255)
+	return fromSRGB(float32(a*float32(v)*(1.0/255)) + float32((1-a)*p.background))
 }
 
-// The cone responses of XYB as in libjxl's opsin_params.h: each row mixes
-// linear red, green and blue, and sums to 1; the bias keeps away from black.
-const (
-	lR, lG, lB = 0.30, 1 - 0.30 - 0.078, 0.078
-	mR, mG, mB = 0.23, 1 - 0.23 - 0.078, 0.078
-	sR, sG, sB = 0.24342268924547819, 0.20476744424496821, 1 - 0.24342268924547819 - 0.20476744424496821
+// cones mixes linear red, green and blue into the responses of long, medium
+// and short cones, as libjxl's opsin_params.h; the bias keeps away from black.
+var cones = [3][3]float32{
+	{0.30, float32(1) - float32(0.078) - float32(0.30), 0.078},
+	{0.23, float32(1) - float32(0.078) - float32(0.23), 0.078},
+	{0.24342268924547819, 0.20476744424496821, float32(1) - float32(0.24342268924547819) - float32(0.20476744424496821)},
+}
 
-	coneBias = 0.0037930732552754493
-)
+const coneBias float32 = 0.0037930732552754493
 
-// The metric's own ranges of XYB: X spread, blue less luma, and all about 0 to 1.
+var coneBlack = float32(-math.Cbrt(float64(coneBias))) // takes the bias off again
+
+// The metric's own ranges of XYB: X spread, B less Y, and all about 0 to 1.
 const (
 	xSpread, xOffset = 14, 0.42
 	yOffset          = 0.01
 	bOffset          = 0.55
 )
 
-var lumaOffset = float32(yOffset - math.Cbrt(coneBias)) // the bias taken off again
-
-// xybRow turns linear light into X, Y and B less Y, in place.
+// xybRow turns a row of linear light into X, Y and B less Y, in place.
 func xybRow(r, g, b []float32) {
-	r, g, b = r[:len(r):len(r)], g[:len(r)], b[:len(r)]
-	for i := range r {
-		l := cubeRoot(lR*r[i] + lG*g[i] + lB*b[i] + coneBias)
-		m := cubeRoot(mR*r[i] + mG*g[i] + mB*b[i] + coneBias)
-		s := cubeRoot(sR*r[i] + sG*g[i] + sB*b[i] + coneBias)
-		luma := (l + m) / 2
-		r[i] = (l-m)*(xSpread/2) + xOffset
-		g[i] = luma + lumaOffset
-		b[i] = s - luma + bOffset
+	g, b = g[:len(r)], b[:len(r)]
+	for i := wideXYB(r, g, b); i < len(r); i++ {
+		l := cone(&cones[0], r[i], g[i], b[i])
+		m := cone(&cones[1], r[i], g[i], b[i])
+		s := cone(&cones[2], r[i], g[i], b[i])
+		x, y := (l-m)/2, (l+m)/2
+		r[i] = float32(x*xSpread) + xOffset
+		g[i] = y + yOffset
+		b[i] = s - y + bOffset
 	}
 }
 
-// cubeRoot is exact to 2e-7 of the root for positive normal numbers: a third
-// of the exponent as the first guess, within 4 %, then two steps of Halley,
-// each of which cubes the error.
-func cubeRoot(x float32) float32 {
-	y := math.Float32frombits(math.Float32bits(x)/3 + 0x2a5119f2)
-	cube := y * y * y
-	y *= (cube + 2*x) / (2*cube + x)
-	cube = y * y * y
-	return y * (cube + 2*x) / (2*cube + x)
+func cone(mix *[3]float32, r, g, b float32) float32 {
+	return cubeRoot(fma(mix[0], r, fma(mix[1], g, fma(mix[2], b, coneBias))), coneBlack)
+}
+
+// The first guess of an inverse cube root comes from the exponent e of x alone:
+// rootBias − e·rootSlope are the bits of about 2^(−e/3).
+const (
+	rootBias  = 0x54800000
+	rootSlope = 0x002aaaaa
+)
+
+// cubeRoot is the cube root of a positive number plus another, to 8e-7: four
+// steps of Newton's for the inverse root, the last in a form that rounds less.
+func cubeRoot(x, plus float32) float32 {
+	const third, fourThirds = float32(1.0 / 3), float32(4.0 / 3)
+	r := math.Float32frombits(rootBias - math.Float32bits(x)>>23*rootSlope)
+	for range 3 {
+		rr := r * r
+		r = fma(-(third * x), rr*rr, fourThirds*r)
+	}
+	rr := r * r
+	r = fma(third, fma(-x, rr*rr, r), r)
+	return fma(r*r, x, plus)
 }
