@@ -21,7 +21,7 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric"},
 	3: {"ingest", "render", "purge", "publish", "work", "pipeline"},
-	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg"},
+	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
 	5: {"httpapi", "httpapi/taskapi", "client"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -39,7 +39,7 @@ var within = map[string][]string{
 	"pipeline":     {"render", "publish", "purge", "work"},
 	"codec":        {"codec/wire", "codec/sandbox"},
 	"codec/wire":   {"codec/sandbox"},
-	"codec/worker": {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg"},
+	"codec/worker": {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
 	"httpapi":      {"httpapi/taskapi"},
 	"client":       {"httpapi/taskapi"},
 	"app":          {"config", "telemetry"},
@@ -49,7 +49,7 @@ var within = map[string][]string{
 
 // keep lists imports that belong to few packages.
 var keep = map[string][]string{
-	"C":                             {"vips"},
+	"C":                             {"vips", "encoder/jxl"},
 	"github.com/mattn/go-sqlite3":   {"sqlite"},
 	"github.com/prometheus/":        {"telemetry"},
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
