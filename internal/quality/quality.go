@@ -22,9 +22,9 @@ type Targets struct {
 // Web is the target where nothing else is asked for.
 var Web = Targets{SSIMULACRA2: 80}
 
-// maxSSIMULACRA2 is the highest score that can be asked for: above it only the
-// same pixels are sure to pass.
-const maxSSIMULACRA2 = 99
+// Least and Most bound the SSIMULACRA2 that can be asked for: below, pictures
+// can hardly be recognised; above, only the same pixels are sure to pass.
+const Least, Most = 10, 99
 
 // ParseTargets reads "80", which is SSIMULACRA2, or a list of floors such as
 // "ssimulacra2=86.9,butteraugli=0.80". Errors are fault.Invalid.
@@ -56,8 +56,8 @@ func (t Targets) Validate() error {
 	switch {
 	case t.SSIMULACRA2 == 0 && t.Butteraugli == 0:
 		return fault.New(fault.Invalid, "target: expected a floor for ssimulacra2, butteraugli or both")
-	case !(t.SSIMULACRA2 >= 0 && t.SSIMULACRA2 <= maxSSIMULACRA2), t.SSIMULACRA2 > 0 && t.SSIMULACRA2 < 10:
-		return fault.New(fault.Invalid, "target: ssimulacra2 is a score from 10 to %d; received %g", maxSSIMULACRA2, t.SSIMULACRA2)
+	case !(t.SSIMULACRA2 >= 0 && t.SSIMULACRA2 <= Most), t.SSIMULACRA2 > 0 && t.SSIMULACRA2 < Least:
+		return fault.New(fault.Invalid, "target: ssimulacra2 is a score from %d to %d; received %g", Least, Most, t.SSIMULACRA2)
 	case !(t.Butteraugli >= 0 && t.Butteraugli <= 20), t.Butteraugli > 0 && t.Butteraugli < 0.1:
 		return fault.New(fault.Invalid, "target: butteraugli is a distance from 0.1 to 20; received %g", t.Butteraugli)
 	}

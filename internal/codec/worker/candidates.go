@@ -20,63 +20,51 @@ const drawing = 0.35
 // candidates lists the ways to encode a picture in the format, the likeliest
 // winner first.
 func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first metric.Image) ([]candidate, error) {
-	roll, err := p.join()
-	if err == nil {
-		roll, err = p.bare(roll, s.KeepICC)
-	}
+	v, err := e.viaVips(p, s)
 	if err != nil {
 		return nil, err
 	}
-	v := viaVips{e, roll, s.Format, s.KeepICC}
 	most := s.Search.Tier == quality.Max
 	switch s.Format {
 	case format.JPEG:
 		if s.KeepICC { // which our own encoder does not write
 			return []candidate{v.turbo("off"), v.turbo("on")}, nil
 		}
-		return e.jpegs(first, s.Search, f)
+		return e.jpegs(first, s.Search)
 	case format.WebP:
 		if s.Lossless {
 			return []candidate{v.losslessWebP(most)}, nil
 		}
-		list := []candidate{v.webP(most)}
+		list := []candidate{v.webP()}
 		if f.Flat > drawing || most && f.Flat > drawing/4 {
 			list = append(list, v.losslessWebP(most), v.nearLossless())
 		}
 		return list, nil
 	case format.AVIF:
-		return v.avifs(s, f), nil
+		return v.avifs(s), nil
 	case format.PNG:
 		return []candidate{v.palette(most), v.png(pngFilters), v.png(0)}, nil
 	}
 	return []candidate{v.gif(most)}, nil
 }
 
-// jpegs are our own encoder's ways. Below chromaMatters people, and the
-// metrics, don't mind halved chroma; well above they do.
-func (e *Engine) jpegs(m metric.Image, s *plan.Search, f quality.Features) ([]candidate, error) {
+// jpegs are our own encoder's ways.
+func (e *Engine) jpegs(m metric.Image, s *plan.Search) ([]candidate, error) {
 	if m.Bands == 1 {
 		one, err := ownJPEG(m, jpeg.S444, "grey")
 		return []candidate{one}, err
 	}
 	full, err := ownJPEG(m, jpeg.S444, "4:4:4")
-	if err != nil {
-		return nil, err
+	if err != nil || s.Targets.Score() >= halvedBelow && s.Tier != quality.Max {
+		return []candidate{full}, err
 	}
 	halved, err := ownJPEG(m, jpeg.S420, "4:2:0")
-	if err != nil {
-		return nil, err
-	}
-	switch score := s.Targets.Score(); {
-	case score >= chromaMatters:
-		return []candidate{full}, nil
-	case score >= chromaMatters-8:
-		return []candidate{full, halved}, nil
-	}
-	return []candidate{halved, full}, nil
+	return []candidate{full, halved}, err
 }
 
-const chromaMatters = 86
+// halvedBelow is the score from which on halved chroma costs more than it saves
+// on nearly every photograph, with encoders that weigh chroma well.
+const halvedBelow = 65
 
 // ownJPEG is our own encoder. Its setting is minus the logarithm of the scale,
 // which scores follow almost in a line.
@@ -123,6 +111,14 @@ type viaVips struct {
 	keepICC bool
 }
 
+func (e *Engine) viaVips(p *picture, s plan.Save) (viaVips, error) {
+	roll, err := p.join()
+	if err == nil {
+		roll, err = p.bare(roll, s.KeepICC)
+	}
+	return viaVips{e, roll, s.Format, s.KeepICC}, err
+}
+
 // save encodes with arguments of the saver.
 func (v viaVips) save(args ...vips.Arg) ([]byte, error) {
 	scope := vips.NewScope()
@@ -163,11 +159,11 @@ func (v viaVips) candidate(curve quality.Curve, note string, args ...vips.Arg) c
 
 func (v viaVips) turbo(subsampling string) candidate {
 	note := map[string]string{"on": "4:2:0", "off": "4:4:4"}[subsampling]
-	return v.candidate(turboCurve, note, vips.Set("optimize_coding", true), vips.Set("interlace", true), vips.Set("subsample_mode", subsampling))
+	return v.candidate(turboCurves[subsampling], note, vips.Set("optimize_coding", true), vips.Set("interlace", true), vips.Set("subsample_mode", subsampling))
 }
 
-func (v viaVips) webP(most bool) candidate {
-	_ = most // the slowest effort is cheap enough for both tiers
+// webP takes the slowest effort in every tier: it is cheap enough.
+func (v viaVips) webP() candidate {
 	return v.candidate(webPCurve, "effort 6, sharp YUV", vips.Set("effort", 6), vips.Set("smart_subsample", true))
 }
 
@@ -184,7 +180,7 @@ func (v viaVips) nearLossless() candidate {
 	return v.candidate(nearLosslessCurve, "near lossless, effort 4", vips.Set("lossless", true), vips.Set("near_lossless", true), vips.Set("effort", 4))
 }
 
-func (v viaVips) avifs(s plan.Save, f quality.Features) []candidate {
+func (v viaVips) avifs(s plan.Save) []candidate {
 	effort := effortBalanced
 	if s.Search.Tier == quality.Max {
 		effort = effortMax
@@ -196,11 +192,11 @@ func (v viaVips) avifs(s plan.Save, f quality.Features) []candidate {
 	way := func(mode, note string) candidate {
 		return v.candidate(avifCurves[mode], fmt.Sprintf("%s, effort %d", note, effort), append(args[:len(args):len(args)], vips.Set("subsample_mode", mode))...)
 	}
-	full, halved := way("off", "4:4:4"), way("on", "4:2:0")
-	if s.Search.Targets.Score() >= chromaMatters {
-		return []candidate{full, halved}
+	full := way("off", "4:4:4")
+	if s.Search.Targets.Score() >= halvedBelow+10 && s.Search.Tier != quality.Max {
+		return []candidate{full}
 	}
-	return []candidate{halved, full}
+	return []candidate{full, way("on", "4:2:0")}
 }
 
 // What AVIF encodes with: speed 9 − effort of aom.

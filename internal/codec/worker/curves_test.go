@@ -77,7 +77,7 @@ func TestCurves(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, name := range strings.Split(wanted, ",") {
-			for _, c := range curvesOf(t, p, m, f, name) {
+			for _, c := range curvesOf(t, p, m, name) {
 				for _, x := range c.at {
 					begin := time.Now()
 					data, err := c.encode(x)
@@ -105,7 +105,7 @@ type measuredCurve struct {
 	at     []float64
 }
 
-func curvesOf(t *testing.T, p *picture, m metric.Image, f quality.Features, name string) []measuredCurve {
+func curvesOf(t *testing.T, p *picture, m metric.Image, name string) []measuredCurve {
 	var out []measuredCurve
 	add := func(fm format.Format, at []float64, list ...candidate) {
 		for _, c := range list {
@@ -116,7 +116,7 @@ func curvesOf(t *testing.T, p *picture, m metric.Image, f quality.Features, name
 	q := []float64{40, 55, 65, 75, 82, 88, 93, 97}
 	switch name {
 	case "jpeg":
-		list, err := engine.jpegs(m, &plan.Search{Targets: quality.Web}, f)
+		list, err := engine.jpegs(m, &plan.Search{Targets: quality.Web, Tier: quality.Max})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,11 +125,11 @@ func curvesOf(t *testing.T, p *picture, m metric.Image, f quality.Features, name
 		add(format.JPEG, q, v.turbo("off"), v.turbo("on"))
 	case "webp":
 		v.format = format.WebP
-		add(format.WebP, q, v.webP(false))
+		add(format.WebP, q, v.webP())
 	case "avif":
 		v.format = format.AVIF
-		s := plan.Save{Search: &plan.Search{Tier: quality.Balanced, Targets: quality.Web}}
-		add(format.AVIF, []float64{40, 50, 60, 70, 78, 86, 92}, v.avifs(s, f)...)
+		s := plan.Save{Search: &plan.Search{Tier: quality.Max, Targets: quality.Web}}
+		add(format.AVIF, []float64{40, 50, 60, 70, 78, 86, 92}, v.avifs(s)...)
 	case "fast":
 		encode := func(fm format.Format, effort int) candidate {
 			v := v

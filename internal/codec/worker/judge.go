@@ -43,7 +43,7 @@ func raster(i *vips.Image) (metric.Image, error) {
 func newJudge(p *picture, targets quality.Targets, butteraugli *jxl.Library) (*judge, error) {
 	j := &judge{targets: targets, butteraugli: butteraugli}
 	n := len(p.frames)
-	if targets.Butteraugli > 0 && butteraugli == nil {
+	if targets.Butteraugli > 0 && (butteraugli == nil || !butteraugli.HasButteraugli()) {
 		return nil, fault.New(fault.Unsupported, "a target for butteraugli needs libjxl 0.7, which is not there")
 	}
 	for k := range min(n, judged) {
@@ -98,6 +98,11 @@ func (j *judge) score(encoded []byte, f format.Format) (quality.Scores, error) {
 // butteraugli not to matter any more.
 const hopeless = 1.5
 
+// maps tells whether there is a map of distances for an encoder to go by.
+func (j *judge) maps() bool {
+	return j.butteraugli != nil && j.butteraugli.HasButteraugli() && min(j.originals[0].W, j.originals[0].H) >= leastSide
+}
+
 // distance is butteraugli's 3-norm between an original and a frame.
 func (j *judge) distance(at int, frame metric.Image) (float64, error) {
 	original, dist := onGrey(j.originals[at]), onGrey(frame)
@@ -110,15 +115,20 @@ func (j *judge) distance(at int, frame metric.Image) (float64, error) {
 	return d.P3, err
 }
 
-// onGrey is a picture in three bands: grey is repeated, and what is transparent
-// lies on mid grey.
+// leastSide is what butteraugli needs of a side.
+const leastSide = 8
+
+// onGrey is a picture in three bands: grey is repeated, what is transparent lies
+// on mid grey, and a short side is drawn out.
 func onGrey(m metric.Image) jxl.Pixels {
-	if m.Bands == 3 {
+	if m.Bands == 3 && min(m.W, m.H) >= leastSide {
 		return jxl.Pixels{W: m.W, H: m.H, Bands: 3, Pix: m.Pix}
 	}
-	out := make([]uint8, m.W*m.H*3)
-	for i := range m.W * m.H {
-		p := m.Pix[i*m.Bands : (i+1)*m.Bands]
+	w, h := max(m.W, leastSide), max(m.H, leastSide)
+	out := make([]uint8, w*h*3)
+	for i := range w * h {
+		at := min(i/w, m.H-1)*m.W + min(i%w, m.W-1)
+		p := m.Pix[at*m.Bands : (at+1)*m.Bands]
 		alpha := 255
 		if m.Bands%2 == 0 {
 			alpha = int(p[m.Bands-1])
@@ -128,7 +138,7 @@ func onGrey(m metric.Image) jxl.Pixels {
 			out[i*3+c] = uint8((v*alpha + 128*(255-alpha) + 127) / 255)
 		}
 	}
-	return jxl.Pixels{W: m.W, H: m.H, Bands: 3, Pix: out}
+	return jxl.Pixels{W: w, H: h, Bands: 3, Pix: out}
 }
 
 // decode reads the frames that are compared back out of a file.

@@ -53,6 +53,12 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 	if err != nil {
 		return result, err
 	}
+	if j.targets == (quality.Targets{}) {
+		if j.targets, err = e.asGood(p, j, s); err != nil {
+			return result, err
+		}
+		s.Search = &plan.Search{Tier: s.Search.Tier, Targets: j.targets}
+	}
 	candidates, err := e.candidates(p, s, features, first)
 	if err != nil {
 		return result, err
@@ -63,8 +69,23 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 			return result, err
 		}
 	}
+	best.measured.Targets = j.targets
 	result.Measured = &best.measured
 	return result, write(p.files.Output, best.data)
+}
+
+// asGood is the target that a plain encoder's result with Save's quality gives.
+func (e *Engine) asGood(p *picture, j *judge, s plan.Save) (quality.Targets, error) {
+	v, err := e.viaVips(p, s)
+	if err != nil {
+		return quality.Targets{}, err
+	}
+	data, err := v.save(settings(s)...)
+	if err != nil {
+		return quality.Targets{}, err
+	}
+	scores, err := j.score(data, s.Format)
+	return quality.Targets{SSIMULACRA2: min(max(scores.SSIMULACRA2, quality.Least), quality.Most)}, err
 }
 
 // roomy lets the Go side take what the process has, for pixels are on it now,
@@ -112,7 +133,7 @@ func seekWith(c candidate, j *judge, s plan.Save, f quality.Features, best *foun
 	}
 	guess := c.curve.Guess(j.targets, f)
 	outcome, err := quality.Search(c.curve, j.targets, guess, trials, try)
-	if err == nil && s.Search.Tier == quality.Max && c.refine != nil && j.butteraugli != nil && outcome.Met {
+	if err == nil && s.Search.Tier == quality.Max && c.refine != nil && j.maps() && outcome.Met {
 		err = c.closed(j, outcome.Best, try)
 	}
 	if err != nil && !errors.Is(err, errBeaten) {
@@ -170,7 +191,7 @@ func (e *Engine) predicted(p *picture, s plan.Save, f quality.Features) (plan.Re
 	search := s.Search
 	s.Search, s.Quality = nil, int(curve.Guess(search.Targets, f))
 	result, err := p.save(s, p.files.Output)
-	result.Measured = &plan.Measured{Encoder: e.encoder(s.Format), Settings: fmt.Sprintf("Q %d, effort %d", s.Quality, s.Effort)}
+	result.Measured = &plan.Measured{Targets: search.Targets, Encoder: e.encoder(s.Format), Settings: fmt.Sprintf("Q %d, effort %d", s.Quality, s.Effort)}
 	return result, err
 }
 
