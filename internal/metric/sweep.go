@@ -1,7 +1,7 @@
 package metric
 
 // scratch holds the buffers for going through pictures of one size, row by
-// row: about 4 bytes a pixel, and 1,000 bytes a column.
+// row: about 4 bytes a pixel, and 800 bytes a column.
 type scratch struct {
 	sizes   [][2]int
 	linear  [3][]float32             // the picture at the present scale below 1:1
