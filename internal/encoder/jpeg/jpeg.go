@@ -44,6 +44,8 @@ type Picture struct {
 	tokens   []token
 	planning planner
 	rates    rates
+	blocks   []int32    // of one component in the order of a scan
+	ways     [][2]uint8 // which of two means came before
 }
 
 // component is one of luma, blue difference and red difference.

@@ -34,6 +34,7 @@ func (p *Picture) quantise(v *parameters) {
 		c.choose(t, r, w, bit, every)
 		r.measure(&c.levels)
 		c.choose(t, r, w, bit, 1)
+		p.chooseMeans(i, w, bit*float32(v.BitMean))
 	}
 }
 
@@ -45,18 +46,10 @@ func (c *component) choose(t *table, r *rates, weight []float32, bit float32, ev
 	for by := 0; by < c.down; by += every {
 		for b := by * c.across; b < (by+1)*c.across; b++ {
 			x := (*[64]float32)(c.coefficients[64*b:])
-			l.mean = append(l.mean, int16(nearest(x[0]*t.inverse[0])))
 			l.entry = s.block(l.entry, x, t, r, bit/weight[b])
 			l.from = append(l.from, int32(len(l.entry)))
 		}
 	}
-}
-
-func nearest(v float32) int {
-	if v < 0 {
-		return -int(0.5 - v)
-	}
-	return int(v + 0.5)
 }
 
 // search is the trellis of one block: a state for each coefficient that may be

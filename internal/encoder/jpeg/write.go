@@ -72,7 +72,7 @@ func (p *Picture) writeFrame() {
 // writeScan writes one scan with the tables made for it (B.2.3, B.2.4.2).
 func (p *Picture) writeScan(s pass) {
 	w, codes := &p.writer, &p.planning.codes
-	p.tokens = p.tokenise(p.tokens[:0], s)
+	p.tokens = p.tokenise(p.tokens[:0], s, 1)
 	p.planning.measure(p.tokens)
 	var tables []byte
 	for i := range codes {
