@@ -122,5 +122,5 @@ func (p *Picture) Encode(dst []byte, s Settings) []byte {
 	p.weigh(&v, s.Weights)
 	p.quantise(&v)
 	p.encoded = true
-	return p.write(dst)
+	return p.writeScript(dst, p.plan())
 }

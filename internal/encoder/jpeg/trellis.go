@@ -5,6 +5,7 @@ import "math/bits"
 const (
 	maxLevel = 1023 // of a coefficient that is not the mean (F.1.2.2)
 	sizes    = 16   // room for a size of 0 … 10
+	worth    = 42   // bits that leaving out one level can't exceed: two codes of 16, and 10
 )
 
 // rates are the bits that coefficients cost, as one scan of them all without
@@ -59,7 +60,7 @@ type search struct {
 	level [64]int16   // the one chosen
 	prior [64]uint8   // the state before
 	cost  [64]float32 // up to here, against a block that is all 0
-	keep  [64]bool    // larger than any bits could be worth
+	keep  [64]bool    // larger than any bits are worth
 }
 
 // block appends what quantises best to out: the levels whose sum of squared
@@ -101,7 +102,7 @@ func (s *search) reach(i int, a, matter float32, r *rates, price float32) {
 	if low := high - 1; low > 0 && low&high == 0 {
 		s.from(i, low, size-1, a, matter, r, price)
 	}
-	s.keep[i] = -gain > 24*price
+	s.keep[i] = -gain > worth*price
 }
 
 // from tries the states before i for one level; it returns what the level

@@ -18,9 +18,8 @@ type writer struct {
 	n    uint   // how many
 }
 
-// write appends the whole file.
-func (p *Picture) write(dst []byte) []byte {
-	script := p.plan()
+// writeScript appends the whole file with the scans given.
+func (p *Picture) writeScript(dst []byte, script []pass) []byte {
 	w := &p.writer
 	w.out = append(dst, 0xFF, markerSOI)
 	w.segment(markerAPP0, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
