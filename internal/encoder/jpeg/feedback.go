@@ -46,12 +46,9 @@ func (c *component) squaredError(b int, t *table) float32 {
 	return max(sum, 0)
 }
 
-// The feedback rule: how far one round goes, and what it may change a block's
-// weight by at most, as logarithms.
-const (
-	feedbackPower = 0.35
-	feedbackLimit = 1.2
-)
+// feedbackLimit is what one round may change a block's weight by at most, as a
+// logarithm.
+const feedbackLimit = 1.2
 
 // Feedback gives new weights for Settings from distance, a map of how far each
 // pixel (w × h) of the last Encode looks from the original, as butteraugli has
@@ -83,7 +80,7 @@ func (p *Picture) Feedback(distance []float32, weights []float32) []float32 {
 		mean += change[b] / float64(n)
 	}
 	for b, c := range change {
-		out[b] *= float32(math.Exp(min(max(feedbackPower*(c-mean), -feedbackLimit), feedbackLimit)))
+		out[b] *= float32(math.Exp(min(max(fitted.feedback*(c-mean), -feedbackLimit), feedbackLimit)))
 	}
 	return out
 }

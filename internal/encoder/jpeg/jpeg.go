@@ -48,6 +48,8 @@ type Picture struct {
 	tokens   []token
 	planning planner
 	rates    rates
+	blocks   []int32    // of one component in the order of a scan
+	ways     [][2]uint8 // which of two means came before
 }
 
 // component is one of luma, blue difference and red difference.
@@ -124,5 +126,5 @@ func (p *Picture) Encode(dst []byte, s Settings) []byte {
 	p.weigh(&v, s.Weights)
 	p.quantise(&v)
 	p.encoded = true
-	return p.write(dst)
+	return p.writeScript(dst, p.plan())
 }

@@ -164,3 +164,34 @@ func TestInvalid(t *testing.T) {
 		}
 	}
 }
+
+// photoLike makes colour pixels with as much detail at each size as photographs
+// tend to have: noise of ever finer grain and ever less contrast.
+func photoLike(w, h int) []uint8 {
+	r := rand.New(rand.NewPCG(5, 6))
+	sum := make([]float64, w*h*3)
+	for grain := 256; grain >= 1; grain /= 2 {
+		gw, gh := w/grain+2, h/grain+2
+		noise := make([]float64, gw*gh)
+		for i := range noise {
+			noise[i] = r.NormFloat64() * 4 * math.Pow(float64(grain), 0.45)
+		}
+		for y := range h {
+			for x := range w {
+				fx, fy := float64(x)/float64(grain), float64(y)/float64(grain)
+				i, j := int(fx), int(fy)
+				fx, fy = fx-float64(i), fy-float64(j)
+				n := noise[j*gw+i:]
+				below := noise[(j+1)*gw+i:]
+				v := (n[0]*(1-fx)+n[1]*fx)*(1-fy) + (below[0]*(1-fx)+below[1]*fx)*fy
+				o := sum[3*(y*w+x):]
+				o[0], o[1], o[2] = o[0]+v, o[1]+0.9*v, o[2]+0.8*v
+			}
+		}
+	}
+	pix := make([]uint8, len(sum))
+	for i, v := range sum {
+		pix[i] = uint8(min(max(128+v, 0), 255))
+	}
+	return pix
+}

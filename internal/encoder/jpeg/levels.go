@@ -17,9 +17,9 @@ type entry struct {
 // reset makes ready for n blocks.
 func (l *levels) reset(n int) {
 	if cap(l.mean) < n {
-		l.mean, l.from = make([]int16, 0, n), make([]int32, 0, n+1)
+		l.mean, l.from = make([]int16, n), make([]int32, 0, n+1)
 	}
-	l.mean, l.from, l.entry = l.mean[:0], append(l.from[:0], 0), l.entry[:0]
+	l.mean, l.from, l.entry = l.mean[:n], append(l.from[:0], 0), l.entry[:0]
 }
 
 // block is what there is of block b.

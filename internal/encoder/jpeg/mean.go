@@ -1,5 +1,10 @@
 package jpeg
 
+import (
+	"math"
+	"slices"
+)
+
 // other marks a token that goes by the scan's second Huffman table: chroma's.
 const other token = 1 << 30
 
@@ -30,6 +35,74 @@ func (p *Picture) tokeniseMeans(out []token, low uint, refine bool) []token {
 		out = append(out, table|symbol(n, n, difference))
 	})
 	return out
+}
+
+// chooseMeans sets the means of one component: of the two levels about each
+// the ones whose sum of squared errors and bits times price is least, in the
+// order of the scan, where only the difference to the one before is sent.
+func (p *Picture) chooseMeans(i int, weight []float32, bit float32) {
+	c, inverse := &p.components[i], p.table[i].inverse[0]
+	l := &c.levels
+	order := p.order(i)
+	cost := p.meanCosts(i, order, inverse)
+	p.ways = slices.Grow(p.ways[:0], len(order))[:len(order)]
+	var before [2]int
+	var total [2]float32
+	for n, b := range order {
+		x := c.coefficients[64*b] * inverse
+		low := int(math.Floor(float64(x)))
+		price := bit / weight[b] / p.table[i].matter[0]
+		var reached [2]float32
+		for k := range reached {
+			e := x - float32(low+k)
+			stay := total[0] + price*cost[size(low+k-before[0])&15]
+			move := total[1] + price*cost[size(low+k-before[1])&15]
+			p.ways[n][k] = 0
+			if move < stay {
+				stay = move
+				p.ways[n][k] = 1
+			}
+			reached[k] = stay + e*e
+		}
+		before = [2]int{low, low + 1}
+		total = reached
+	}
+	k := uint8(0)
+	if total[1] < total[0] {
+		k = 1
+	}
+	for n := len(order) - 1; n >= 0; n-- {
+		b := order[n]
+		x := c.coefficients[64*b] * inverse
+		l.mean[b] = int16(math.Floor(float64(x))) + int16(k)
+		k = p.ways[n][k]
+	}
+}
+
+// meanCosts are the bits of each size of difference between rounded means.
+func (p *Picture) meanCosts(i int, order []int32, inverse float32) (cost [16]float32) {
+	var count [16]float64
+	c, before := &p.components[i], 0
+	for _, b := range order {
+		v := int(math.Floor(float64(c.coefficients[64*b]*inverse + 0.5)))
+		count[size(v-before)&15]++
+		before = v
+	}
+	for n := range cost {
+		cost[n] = float32(n) + float32(math.Log2((float64(len(order))+3.2)/(count[n]+0.2)))
+	}
+	return cost
+}
+
+// order is a component's blocks in the order of the interleaved scan.
+func (p *Picture) order(i int) []int32 {
+	p.blocks = p.blocks[:0]
+	p.eachUnit(func(c, block int) {
+		if c == i && block >= 0 {
+			p.blocks = append(p.blocks, int32(block))
+		}
+	})
+	return p.blocks
 }
 
 // eachUnit calls visit for each block of an interleaved scan in order (A.2.3),

@@ -22,7 +22,7 @@ func (r *rates) measure(l *levels) {
 			run = 0
 		}
 	}
-	for b := range l.mean {
+	for b := range len(l.from) - 1 {
 		entries := l.block(b)
 		last := uint8(0)
 		if len(entries) > 0 {

@@ -27,14 +27,18 @@ type band struct {
 	refine      bool
 }
 
-// tokenise gives the tokens of a band of one component's coefficients.
-func (l *levels) tokenise(out []token, s band) []token {
+// tokenise appends the tokens of a band of every so manieth row of blocks.
+func (c *component) tokenise(out []token, s band, every int) []token {
 	t := tokeniser{out: out, band: s}
-	for b := range l.mean {
-		if s.refine {
-			t.refineBlock(l.block(b))
-		} else {
-			t.firstBlock(l.block(b))
+	l := &c.levels
+	for y := 0; y < c.down; y += every {
+		for b := y * c.across; b < (y+1)*c.across; b++ {
+			entries := l.entry[l.from[b]:l.from[b+1]]
+			if s.refine {
+				t.refineBlock(entries)
+			} else {
+				t.firstBlock(entries)
+			}
 		}
 	}
 	t.flush()

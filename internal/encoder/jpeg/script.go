@@ -16,12 +16,12 @@ type pass struct {
 type planner struct {
 	codes [2]huffman
 	count [2][256]int32
-	extra int // bits that aren't codes
 	known map[pass]int
+	every int // of how many rows of blocks one is looked at
 }
 
 // maxLow is how many bits the first scan of a band leaves to later ones at most.
-const maxLow = 2
+const maxLow = 3
 
 // splits are where luma's and chroma's coefficients may be cut in two bands.
 var splits = [2][]int{{2, 5, 9, 14, 21}, {2, 5, 9}}
@@ -31,6 +31,11 @@ var splits = [2][]int{{2, 5, 9, 14, 21}, {2, 5, 9}}
 // whatever takes the fewest bytes.
 func (p *Picture) plan() []pass {
 	p.planning.known = make(map[pass]int)
+	// A quarter of a large picture is enough to choose by.
+	p.planning.every = 1
+	if p.components[0].down >= 64 {
+		p.planning.every = 4
+	}
 	script := p.planMeans()
 	for i := range p.components {
 		script = append(script, p.planBands(i)...)
@@ -103,44 +108,49 @@ func bands(component, first, last int, low uint) []pass {
 	return script
 }
 
-// cost is the bytes of a scan with its tables.
+// cost is about how many bytes a scan takes with its tables.
 func (p *Picture) cost(s pass) int {
 	if n, ok := p.planning.known[s]; ok {
 		return n
 	}
-	p.tokens = p.tokenise(p.tokens[:0], s)
-	n := p.planning.measure(p.tokens)
+	every := p.planning.every
+	if s.means {
+		every = 1
+	}
+	p.tokens = p.tokenise(p.tokens[:0], s, every)
+	header, codes := p.planning.measure(p.tokens)
+	n := header + (codes*every+7)/8
 	p.planning.known[s] = n
 	return n
 }
 
-// tokenise gives the tokens of a scan.
-func (p *Picture) tokenise(out []token, s pass) []token {
+// tokenise appends the tokens of a scan, or of a part of its rows.
+func (p *Picture) tokenise(out []token, s pass, every int) []token {
 	if s.means {
 		return p.tokeniseMeans(out, s.low, s.refine)
 	}
-	return p.components[s.component].levels.tokenise(out, s.band)
+	return p.components[s.component].tokenise(out, s.band, every)
 }
 
-// measure makes the tables of tokens, and gives the bytes they all take.
-func (n *planner) measure(tokens []token) int {
-	n.count, n.extra = [2][256]int32{}, 0
+// measure makes the tables of tokens; it gives the bytes of the scan's header
+// and tables, and the bits of the tokens.
+func (n *planner) measure(tokens []token) (header, total int) {
+	n.count = [2][256]int32{}
 	for _, t := range tokens {
-		n.extra += int(t >> 16 & 31)
+		total += int(t >> 16 & 31)
 		if t&bare == 0 {
 			n.count[t>>30&1][t>>21&255]++
 		}
 	}
-	total := n.extra
-	bytes := 10 // of the scan's header
+	header = 10
 	for i := range n.codes {
 		n.codes[i].build(&n.count[i])
 		for _, s := range n.codes[i].values {
 			total += int(n.count[i][s]) * int(n.codes[i].length[s])
 		}
 		if len(n.codes[i].values) > 0 {
-			bytes += 4 + n.codes[i].bytes()
+			header += 4 + n.codes[i].bytes()
 		}
 	}
-	return bytes + (total+7)/8
+	return header, total
 }

@@ -23,6 +23,7 @@ type parameters struct {
 	// cost in a block of weight 1.
 	Bit       float64
 	BitChroma float64 // the same of chroma, as a multiple
+	BitMean   float64 // the same of a block's mean, as a multiple of either
 	// How an error counts at the highest frequencies, against the lowest.
 	High, HighChroma float64
 
@@ -47,6 +48,8 @@ func (c *curve) at(u, v int) float64 {
 type fit struct {
 	fine, coarse           parameters
 	fineScale, coarseScale float64
+
+	feedback float64 // how far one round of Feedback goes: 0 not at all, 1 as far as its rule has it
 }
 
 // at gives the parameters for a scale.
@@ -64,6 +67,7 @@ func (p *parameters) fields() []*float64 {
 	for i := range knots {
 		all = append(all, &p.Luma[i], &p.Chroma[i])
 	}
+	all = append(all, &p.BitMean)
 	return all
 }
 
@@ -100,11 +104,16 @@ func (p *parameters) tables(scale float64) (t tables) {
 			if k > 0 {
 				s = steps.at(u, v)
 			}
-			s = min(max(math.Round(s*scale*factor), 1), 255)
+			ideal := s * scale * factor
+			s = min(max(math.Round(ideal), 1), 255)
 			t[c].step[k] = uint8(s)
 			t[c].inverse[k] = float32(1 / s)
 			t[c].least[k] = float32(s / 2)
-			t[c].matter[k] = float32(math.Pow(high, math.Hypot(float64(u), float64(v))/knots[len(knots)-1]))
+			// Errors count in steps as they would be if they weren't whole numbers,
+			// so that the trellis makes up for the rounding and quality moves
+			// evenly with the scale.
+			matter := math.Pow(high, math.Hypot(float64(u), float64(v))/knots[len(knots)-1])
+			t[c].matter[k] = float32(matter * min(max(s/ideal, 0.5), 2) * min(max(s/ideal, 0.5), 2))
 		}
 	}
 	return t

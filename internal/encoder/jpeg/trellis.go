@@ -5,6 +5,7 @@ import "math/bits"
 const (
 	maxLevel = 1023 // of a coefficient that is not the mean (F.1.2.2)
 	sizes    = 16   // room for a size of 0 … 10
+	worth    = 42   // bits that leaving out one level can't exceed: two codes of 16, and 10
 )
 
 // rates are the bits that coefficients cost, as one scan of them all without
@@ -34,6 +35,7 @@ func (p *Picture) quantise(v *parameters) {
 		c.choose(t, r, w, bit, every)
 		r.measure(&c.levels)
 		c.choose(t, r, w, bit, 1)
+		p.chooseMeans(i, w, bit*float32(v.BitMean))
 	}
 }
 
@@ -45,18 +47,10 @@ func (c *component) choose(t *table, r *rates, weight []float32, bit float32, ev
 	for by := 0; by < c.down; by += every {
 		for b := by * c.across; b < (by+1)*c.across; b++ {
 			x := (*[64]float32)(c.coefficients[64*b:])
-			l.mean = append(l.mean, int16(nearest(x[0]*t.inverse[0])))
 			l.entry = s.block(l.entry, x, t, r, bit/weight[b])
 			l.from = append(l.from, int32(len(l.entry)))
 		}
 	}
-}
-
-func nearest(v float32) int {
-	if v < 0 {
-		return -int(0.5 - v)
-	}
-	return int(v + 0.5)
 }
 
 // search is the trellis of one block: a state for each coefficient that may be
@@ -66,7 +60,7 @@ type search struct {
 	level [64]int16   // the one chosen
 	prior [64]uint8   // the state before
 	cost  [64]float32 // up to here, against a block that is all 0
-	keep  [64]bool    // larger than any bits could be worth
+	keep  [64]bool    // larger than any bits are worth
 }
 
 // block appends what quantises best to out: the levels whose sum of squared
@@ -108,7 +102,7 @@ func (s *search) reach(i int, a, matter float32, r *rates, price float32) {
 	if low := high - 1; low > 0 && low&high == 0 {
 		s.from(i, low, size-1, a, matter, r, price)
 	}
-	s.keep[i] = -gain > 24*price
+	s.keep[i] = -gain > worth*price
 }
 
 // from tries the states before i for one level; it returns what the level

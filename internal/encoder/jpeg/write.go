@@ -18,9 +18,8 @@ type writer struct {
 	n    uint   // how many
 }
 
-// write appends the whole file.
-func (p *Picture) write(dst []byte) []byte {
-	script := p.plan()
+// writeScript appends the whole file with the scans given.
+func (p *Picture) writeScript(dst []byte, script []pass) []byte {
 	w := &p.writer
 	w.out = append(dst, 0xFF, markerSOI)
 	w.segment(markerAPP0, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
@@ -72,7 +71,7 @@ func (p *Picture) writeFrame() {
 // writeScan writes one scan with the tables made for it (B.2.3, B.2.4.2).
 func (p *Picture) writeScan(s pass) {
 	w, codes := &p.writer, &p.planning.codes
-	p.tokens = p.tokenise(p.tokens[:0], s)
+	p.tokens = p.tokenise(p.tokens[:0], s, 1)
 	p.planning.measure(p.tokens)
 	var tables []byte
 	for i := range codes {
