@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"safelight/internal/codec/wire"
+	"safelight/internal/encoder/jxl"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/plan"
@@ -22,6 +23,9 @@ import (
 // has it in processes of its own.
 type Engine struct {
 	outputBytes int64
+	maxPixels   int64 // of a JPEG XL file's header; 0 is no limit
+	jxl         *jxl.Library
+	noJXL       error // why there is none
 }
 
 // Files are the open files of a job, as descriptors that stay the caller's.
@@ -53,7 +57,9 @@ func Open(setup wire.Setup) (*Engine, error) {
 	if output <= 0 {
 		output = math.MaxInt64
 	}
-	return &Engine{outputBytes: output}, nil
+	e := &Engine{outputBytes: output, maxPixels: setup.MemoryBytes / jxlBytesPerPixel}
+	e.jxl, e.noJXL = jxl.Open("")
+	return e, nil
 }
 
 // Info says what this engine is made of.
@@ -70,6 +76,12 @@ func (e *Engine) Info() wire.Info {
 			info.Writes = append(info.Writes, f.String())
 		}
 	}
+	if e.jxl != nil {
+		info.Features = append(info.Features, "jpeg-xl-transcoding")
+		if e.jxl.HasButteraugli() {
+			info.Features = append(info.Features, "butteraugli")
+		}
+	}
 	return info
 }
 
@@ -79,9 +91,12 @@ func (e *Engine) Info() wire.Info {
 func (e *Engine) Execute(job plan.Job, files Files) (plan.Result, error) {
 	var result plan.Result
 	var err error
-	if job.Save == nil {
+	switch {
+	case job.Transcode != nil:
+		err = e.transcode(*job.Transcode, files)
+	case job.Save == nil:
 		result, err = e.inspect(job, files)
-	} else {
+	default:
 		result, err = e.render(job, files)
 	}
 	if err != nil {
@@ -122,7 +137,7 @@ func (e *Engine) classify(err error, job plan.Job, files Files) error {
 	}
 	switch {
 	case strings.Contains(text, "out of memory"), strings.Contains(text, "unable to allocate"):
-		return &fault.Error{Kind: fault.Unprocessable, Code: "needs-memory", Cause: cause,
+		return &fault.Error{Kind: fault.Unprocessable, Code: codeMemory, Cause: cause,
 			Message: "the picture needs more memory than one picture may take"}
 	case strings.Contains(text, "safelight: "), strings.HasPrefix(text, "vips: "):
 		return fault.Wrap(fault.Internal, cause, "the codec was asked for something that it doesn't have")
