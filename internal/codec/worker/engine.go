@@ -26,6 +26,8 @@ type Engine struct {
 	maxPixels   int64 // of a JPEG XL file's header; 0 is no limit
 	jxl         *jxl.Library
 	noJXL       error // why there is none
+
+	cantRead, cantWrite map[format.Format]bool // although libvips has an operation for it
 }
 
 // Files are the open files of a job, as descriptors that stay the caller's.
@@ -59,20 +61,21 @@ func Open(setup wire.Setup) (*Engine, error) {
 	}
 	e := &Engine{outputBytes: output, maxPixels: setup.MemoryBytes / jxlBytesPerPixel}
 	e.jxl, e.noJXL = jxl.Open("")
+	e.probe()
 	return e, nil
 }
 
 // Info says what this engine is made of.
 func (e *Engine) Info() wire.Info {
 	info := wire.Info{Libvips: vips.Version()}
-	for _, c := range vips.Codecs() {
+	for _, c := range e.codecs() {
 		info.Libraries = append(info.Libraries, wire.Library(c))
 	}
 	for _, f := range format.All() {
-		if l, ok := loaders[f]; ok && vips.Has(l.operation) {
+		if l, ok := loaders[f]; ok && vips.Has(l.operation) && !e.cantRead[f] {
 			info.Reads = append(info.Reads, f.String())
 		}
-		if op, ok := savers[f]; ok && vips.Has(op) {
+		if op, ok := savers[f]; ok && vips.Has(op) && !e.cantWrite[f] {
 			info.Writes = append(info.Writes, f.String())
 		}
 	}
@@ -85,6 +88,19 @@ func (e *Engine) Info() wire.Info {
 	return info
 }
 
+// codecs lists the libraries in use. Those that libvips has built in can't be
+// asked; libjxl is beside it.
+func (e *Engine) codecs() []vips.Codec {
+	built := vips.BuiltIn()
+	if built == nil {
+		return vips.Codecs()
+	}
+	if e.jxl != nil {
+		built = append(built, vips.Codec{Name: "jxl", Version: e.jxl.Version()})
+	}
+	return built
+}
+
 // Execute runs a job. Errors are fault.Errors: Unprocessable for a picture that
 // can't be decoded, TooLarge for an output over the limit, Unsupported for a
 // format that this libvips lacks, Invalid for a job that makes no sense.
@@ -92,6 +108,10 @@ func (e *Engine) Execute(job plan.Job, files Files) (plan.Result, error) {
 	var result plan.Result
 	var err error
 	switch {
+	case e.cantRead[job.Load.Format]:
+		err = fault.New(fault.Unsupported, "this installation's libvips can't read %s files", job.Load.Format)
+	case job.Save != nil && e.cantWrite[job.Save.Format]:
+		err = fault.New(fault.Unsupported, "this installation's libvips can't write %s files", job.Save.Format)
 	case job.Transcode != nil:
 		err = e.transcode(*job.Transcode, files)
 	case job.Save == nil:
