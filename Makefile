@@ -12,7 +12,7 @@ FUZZTIME ?= 30s
 export GOEXPERIMENT ?= simd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench build run test verify lint fuzz golden crash bench bench-peers clean
+.PHONY: help setup setup-test setup-bench codecs build run test verify lint fuzz golden crash bench bench-peers clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ setup-test:
 
 setup-bench:
 	@scripts/setup bench
+
+codecs: ## Fetch a newer libvips, from npm, into codecs/, and print how to use it
+	@scripts/codecs
 
 build: setup ## Build bin/safelight
 	@mkdir -p bin

@@ -144,7 +144,12 @@ func (c *versionCommand) Run() error {
 	for _, l := range info.Libraries {
 		fmt.Printf("%-14s%s\n", l.Name, l.Version)
 	}
-	fmt.Printf("%-14s%s\n%-14s%s\n%-14s%s\n", "reads", strings.Join(info.Reads, " "), "writes", strings.Join(info.Writes, " "), "sandbox", info.Sandbox)
+	for _, line := range []struct{ name, text string }{
+		{"reads", strings.Join(info.Reads, " ")}, {"writes", strings.Join(info.Writes, " ")},
+		{"features", strings.Join(info.Features, " ")}, {"sandbox", info.Sandbox.String()},
+	} {
+		fmt.Printf("%-14s%s\n", line.name, line.text)
+	}
 	return nil
 }
 

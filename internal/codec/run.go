@@ -41,6 +41,9 @@ func (o *Output) Close() error {
 // ("undecodable-image"), crashes the decoder ("codec-crashed") or needs too
 // much memory ("needs-memory"); Timeout for one that takes too long; TooLarge
 // for a result over the limit; Canceled; Unavailable when no process can be had.
+// With Transcode also Unprocessable ("not-reversible"), for a JPEG that can't be
+// carried over without loss or a file that holds none, and Unavailable without
+// libjxl.
 func (p *Pool) Run(ctx context.Context, class Class, job plan.Job, inputs ...*os.File) (*Output, error) {
 	if len(inputs) < 1 || len(inputs) > wire.MaxFiles-1 || class >= classes {
 		return nil, fault.New(fault.Internal, "a codec job needs a class, and one or two files")
@@ -80,7 +83,7 @@ func files(job plan.Job, inputs []*os.File) (*Output, []int, error) {
 	for _, f := range inputs {
 		fds = append(fds, int(f.Fd()))
 	}
-	if job.Save != nil {
+	if job.Writes() {
 		fd, err := unix.MemfdCreate("rendition", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 		if err != nil {
 			return nil, nil, fault.Wrap(fault.Unavailable, err, "there is no memory for the result")
@@ -94,7 +97,7 @@ func files(job plan.Job, inputs []*os.File) (*Output, []int, error) {
 // do runs a job in a process and gives the process back.
 func (p *Pool) do(ctx context.Context, class Class, job *plan.Job, one *process, message []byte, fds []int, out *Output) error {
 	number := p.count()
-	cpu, wall := p.cfg.deadlines(class, job)
+	cpu, wall := p.cfg.allowance(class, job, fds[0])
 	one.begin(number)
 	watch := p.watch(one, number, cpu, wall)
 	abandon := context.AfterFunc(ctx, func() { one.kill(number, canceled) })

@@ -18,6 +18,8 @@ type Job struct {
 	Steps   []Step `json:"steps,omitempty"`
 	Save    *Save  `json:"save,omitempty"`
 	Inspect bool   `json:"inspect,omitempty"`
+
+	Transcode *Transcode `json:"transcode,omitempty"` // instead of all others
 }
 
 // Load names the loader and what it reads. Pages are frames for animations.

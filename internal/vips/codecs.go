@@ -5,7 +5,9 @@ package vips
 import "C"
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -66,6 +68,40 @@ func Codecs() []Codec {
 			version = fileVersion(path)
 		}
 		out = append(out, Codec{strings.TrimPrefix(l.file, "lib"), version})
+	}
+	sort.Slice(out, func(a, b int) bool { return out[a].Name < out[b].Name })
+	return out
+}
+
+// versionsFile is what builds of libvips with all codecs in one file, such as
+// sharp's, bring beside it: an object of names and versions.
+const versionsFile = "versions.json"
+
+// BuiltIn lists the libraries within a libvips that has its codecs built in, by
+// name; nil for one that has them beside it (see Codecs), or where nothing tells.
+// It reads a file, so it belongs before a sandbox is closed.
+func BuiltIn() []Codec {
+	opened.Lock()
+	path := opened.path
+	opened.Unlock()
+	if !filepath.IsAbs(path) {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(path), versionsFile))
+	if err != nil {
+		return nil
+	}
+	var versions map[string]string
+	if json.Unmarshal(text, &versions) != nil || versions["vips"] != Version() {
+		return nil // of another libvips, or of none
+	}
+	delete(versions, "vips")
+	out := make([]Codec, 0, len(versions))
+	for name, version := range versions {
+		out = append(out, Codec{name, version})
 	}
 	sort.Slice(out, func(a, b int) bool { return out[a].Name < out[b].Name })
 	return out

@@ -38,6 +38,7 @@ type Info struct {
 	Libraries []Library      `json:"libraries"` // codec libraries in use
 	Reads     []string       `json:"reads"`     // formats with a loader here
 	Writes    []string       `json:"writes"`    // formats with a saver here
+	Features  []string       `json:"features"`  // what depends on optional libraries
 	Sandbox   sandbox.Status `json:"sandbox"`
 }
 

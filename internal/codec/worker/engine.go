@@ -24,7 +24,11 @@ import (
 type Engine struct {
 	outputBytes int64
 	libraries   []vips.Codec
+	maxPixels   int64        // of a JPEG XL file's header; 0 is no limit
 	jxl         *jxl.Library // nil where it is not there
+	noJXL       error        // why there is none
+
+	cantRead, cantWrite map[format.Format]bool // although libvips has an operation for it
 }
 
 // Files are the open files of a job, as descriptors that stay the caller's.
@@ -56,8 +60,10 @@ func Open(setup wire.Setup) (*Engine, error) {
 	if output <= 0 {
 		output = math.MaxInt64
 	}
-	e := &Engine{outputBytes: output, libraries: vips.Codecs()}
-	e.jxl, _ = jxl.Open("") // it is optional: what needs it says so
+	e := &Engine{outputBytes: output, maxPixels: setup.MemoryBytes / jxlBytesPerPixel}
+	e.jxl, e.noJXL = jxl.Open("")
+	e.probe()
+	e.libraries = e.codecs()
 	return e, nil
 }
 
@@ -68,14 +74,33 @@ func (e *Engine) Info() wire.Info {
 		info.Libraries = append(info.Libraries, wire.Library(c))
 	}
 	for _, f := range format.All() {
-		if l, ok := loaders[f]; ok && vips.Has(l.operation) {
+		if l, ok := loaders[f]; ok && vips.Has(l.operation) && !e.cantRead[f] {
 			info.Reads = append(info.Reads, f.String())
 		}
-		if op, ok := savers[f]; ok && vips.Has(op) {
+		if op, ok := savers[f]; ok && vips.Has(op) && !e.cantWrite[f] {
 			info.Writes = append(info.Writes, f.String())
 		}
 	}
+	if e.jxl != nil {
+		info.Features = append(info.Features, "jpeg-xl-transcoding")
+		if e.jxl.HasButteraugli() {
+			info.Features = append(info.Features, "butteraugli")
+		}
+	}
 	return info
+}
+
+// codecs lists the libraries in use. Those that libvips has built in can't be
+// asked; libjxl is beside it.
+func (e *Engine) codecs() []vips.Codec {
+	built := vips.BuiltIn()
+	if built == nil {
+		return vips.Codecs()
+	}
+	if e.jxl != nil {
+		built = append(built, vips.Codec{Name: "jxl", Version: e.jxl.Version()})
+	}
+	return built
 }
 
 // Execute runs a job. Errors are fault.Errors: Unprocessable for a picture that
@@ -84,9 +109,16 @@ func (e *Engine) Info() wire.Info {
 func (e *Engine) Execute(job plan.Job, files Files) (plan.Result, error) {
 	var result plan.Result
 	var err error
-	if job.Save == nil {
+	switch {
+	case e.cantRead[job.Load.Format]:
+		err = fault.New(fault.Unsupported, "this installation's libvips can't read %s files", job.Load.Format)
+	case job.Save != nil && e.cantWrite[job.Save.Format]:
+		err = fault.New(fault.Unsupported, "this installation's libvips can't write %s files", job.Save.Format)
+	case job.Transcode != nil:
+		err = e.transcode(*job.Transcode, files)
+	case job.Save == nil:
 		result, err = e.inspect(job, files)
-	} else {
+	default:
 		result, err = e.render(job, files)
 	}
 	if err != nil {
@@ -130,7 +162,7 @@ func (e *Engine) classify(err error, job plan.Job, files Files) error {
 	}
 	switch {
 	case strings.Contains(text, "out of memory"), strings.Contains(text, "unable to allocate"):
-		return &fault.Error{Kind: fault.Unprocessable, Code: "needs-memory", Cause: cause,
+		return &fault.Error{Kind: fault.Unprocessable, Code: codeMemory, Cause: cause,
 			Message: "the picture needs more memory than one picture may take"}
 	case strings.Contains(text, "safelight: "), strings.HasPrefix(text, "vips: "):
 		return fault.Wrap(fault.Internal, cause, "the codec was asked for something that it doesn't have")

@@ -116,10 +116,10 @@ func (e *Engine) serve() (again bool, err error) {
 		return false, nil
 	}
 	files := Files{Source: fds[0], Overlay: -1, Output: -1}
-	if job.Save != nil {
+	if job.Writes() {
 		files.Output = fds[len(fds)-1]
 	}
-	if len(fds) == wire.MaxFiles || (job.Save == nil && len(fds) == 2) {
+	if len(fds) == wire.MaxFiles || (!job.Writes() && len(fds) == 2) {
 		files.Overlay = fds[1]
 	}
 	var reply wire.Reply

@@ -28,11 +28,7 @@ func (e *Engine) warmCodec(f format.Format, text bool) {
 	defer unix.Close(fd)
 	p := newPicture(Files{Source: -1, Overlay: -1, Output: fd})
 	defer p.close()
-	const side = 16
-	i, err := p.scope.FromMemory(make([]byte, side*side*3), side, side, 3)
-	if err == nil {
-		i, err = p.scope.Op("copy", i, vips.Set("interpretation", "srgb"))
-	}
+	i, err := p.plain()
 	if err != nil {
 		return
 	}

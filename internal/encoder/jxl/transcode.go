@@ -20,6 +20,7 @@ const chunkBytes = 128 << 10
 const (
 	CodeNotReversible = "not-reversible"    // a JPEG that can't be carried over bit for bit, or a file that holds none
 	CodeDamaged       = "undecodable-image" // no JPEG XL file, or a damaged one
+	CodePixels        = "too-many-pixels"   // more than Limits.Pixels; the kind is TooLarge
 )
 
 // TranscodeJPEG writes the JPEG XL file that holds a JPEG without loss, usually
@@ -153,7 +154,7 @@ func failed(status C.int) error {
 	case C.JX_NO_JPEG:
 		return errNoJPEG
 	case C.JX_TOO_LARGE:
-		return fault.New(fault.TooLarge, "the JPEG XL picture has more pixels than the limit")
+		return &fault.Error{Kind: fault.TooLarge, Code: CodePixels, Message: "the JPEG XL picture has more pixels than the limit"}
 	}
 	return errDamaged
 }

@@ -178,7 +178,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"truncated":      {whole[:len(whole)/2], Limits{}, fault.Unprocessable, CodeDamaged},
 		"a byte short":   {whole[:len(whole)-1], Limits{}, fault.Unprocessable, CodeDamaged},
 		"bare":           {bare, Limits{}, fault.Unprocessable, CodeDamaged},
-		"pixels":         {whole, Limits{Pixels: 300*200 - 1}, fault.TooLarge, ""},
+		"pixels":         {whole, Limits{Pixels: 300*200 - 1}, fault.TooLarge, CodePixels},
 		"bytes":          {whole, Limits{Bytes: int64(len(plain) - 1)}, fault.TooLarge, ""},
 	} {
 		err := lib.RestoreJPEG(io.Discard, c.file, c.limits)
