@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"safelight/internal/plan"
+	"safelight/internal/quality"
 )
 
 // Class says how urgent a job is and how long it may take.
@@ -43,6 +44,7 @@ type Config struct {
 	Readable    []string `koanf:"readable"`     // folders that a codec process may read beside the system's libraries and fonts
 
 	MemoryBytes int64 `koanf:"memory_bytes"` // for one process, beside what it holds at rest
+	SearchBytes int64 `koanf:"search_bytes"` // more for a job that measures its result, by its megapixels, at most
 	OutputBytes int64 `koanf:"output_bytes"` // largest result
 
 	CPUInteractive            time.Duration `koanf:"cpu_interactive"` // processor time of one job
@@ -62,6 +64,7 @@ func DefaultConfig() Config {
 	return Config{
 		Spares:                    1,
 		MemoryBytes:               1 << 30,
+		SearchBytes:               3 << 30,
 		OutputBytes:               256 << 20,
 		CPUInteractive:            5 * time.Second,
 		WallInteractive:           10 * time.Second,
@@ -86,6 +89,7 @@ func (c Config) Validate() error {
 		{"background", c.Background < 0, "0 or more"},
 		{"spares", c.Spares < 0 || c.Spares > 64, "0 to 64"},
 		{"memory_bytes", c.MemoryBytes < 64<<20, "at least 64 MiB"},
+		{"search_bytes", c.SearchBytes < 0, "0 or more"},
 		{"output_bytes", c.OutputBytes < 64<<10, "at least 64 KiB"},
 		{"cpu_interactive", c.CPUInteractive <= 0, "more than 0"},
 		{"wall_interactive", c.WallInteractive <= 0, "more than 0"},
@@ -125,7 +129,37 @@ func (c Config) deadlines(class Class, job *plan.Job) (cpu, wall time.Duration) 
 		return c.CPUInteractive, c.WallInteractive
 	}
 	cpu = c.CPUBackground + time.Duration(megapixels(job)*float64(c.CPUBackgroundPerMegapixel))
+	if searches(job) && job.Save.Search.Tier == quality.Max {
+		cpu *= maxFactor
+	}
 	return cpu, time.Duration(float64(cpu) * c.WallFactor)
+}
+
+// maxFactor is how much more time the tier max may take.
+const maxFactor = 4
+
+// searches tells a job that measures what it makes.
+func searches(job *plan.Job) bool {
+	return job.Save != nil && job.Save.Search != nil && job.Save.Search.Tier != quality.Fast
+}
+
+// What measuring takes for a megapixel, bytes: pixels as floating point numbers
+// on several scales, coefficients, and in the tier max butteraugli's planes.
+const (
+	searchPerMegapixel = 160 << 20
+	maxPerMegapixel    = 560 << 20
+)
+
+// searchMemory is the memory that a job may hold beside MemoryBytes.
+func (c Config) searchMemory(job *plan.Job) int64 {
+	if !searches(job) {
+		return 0
+	}
+	per := searchPerMegapixel
+	if job.Save.Search.Tier == quality.Max || job.Save.Search.Targets.Butteraugli > 0 {
+		per = maxPerMegapixel
+	}
+	return min(int64(megapixels(job)*float64(per)), c.SearchBytes)
 }
 
 // megapixels estimates a job's output from its steps. Where they leave the size

@@ -128,7 +128,7 @@ func (p *process) greet(ctx context.Context, cfg Config) error {
 	defer stop()
 	// Opened before the process makes itself undumpable, after which some systems hide it.
 	p.statm, _ = os.Open(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-	setup, err := wire.Encode(wire.Setup{Library: cfg.VipsLibrary, MemoryBytes: cfg.MemoryBytes,
+	setup, err := wire.Encode(wire.Setup{Library: cfg.VipsLibrary, MemoryBytes: cfg.MemoryBytes, SearchBytes: cfg.SearchBytes,
 		OutputBytes: cfg.OutputBytes, Readable: cfg.readable()})
 	if err != nil {
 		return err
@@ -172,6 +172,25 @@ func (p *process) exchange(message []byte, fds []int, answer any) error {
 		return io.ErrUnexpectedEOF
 	}
 	return json.Unmarshal(p.buffer[:n], answer)
+}
+
+// allow lets the process have more memory than usual until the returned function
+// is called. Where the system refuses, the usual limit stays.
+func (p *process) allow(usual, now int64) func() {
+	if now <= usual {
+		return func() {}
+	}
+	p.limit(now + wire.DataRoom)
+	return func() { p.limit(usual + wire.DataRoom) }
+}
+
+// limit sets the soft limit on the process' writable memory, within the hard one.
+func (p *process) limit(bytes int64) {
+	var old unix.Rlimit
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_DATA, nil, &old); err != nil || old.Max == unix.RLIM_INFINITY {
+		return
+	}
+	_ = unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: min(uint64(bytes), old.Max), Max: old.Max}, nil)
 }
 
 // begin marks the start of a job; finish its end, with why the process was

@@ -99,7 +99,9 @@ func (p *Pool) do(ctx context.Context, class Class, job *plan.Job, one *process,
 	number := p.count()
 	cpu, wall := p.cfg.allowance(class, job, fds[0])
 	one.begin(number)
-	watch := p.watch(one, number, cpu, wall)
+	memory := p.cfg.MemoryBytes + p.cfg.searchMemory(job)
+	defer one.allow(p.cfg.MemoryBytes, memory)()
+	watch := p.watch(one, number, cpu, wall, memory)
 	abandon := context.AfterFunc(ctx, func() { one.kill(number, canceled) })
 	closing := context.AfterFunc(p.ctx, func() { one.kill(number, canceled) })
 	var reply wire.Reply

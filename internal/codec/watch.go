@@ -20,8 +20,8 @@ type watch struct {
 	timer *time.Timer
 }
 
-func (p *Pool) watch(one *process, number uint64, cpu, wall time.Duration) *watch {
-	w := &watch{one: one, number: number, every: p.cfg.WatchAfter, memory: p.cfg.MemoryBytes,
+func (p *Pool) watch(one *process, number uint64, cpu, wall time.Duration, memory int64) *watch {
+	w := &watch{one: one, number: number, every: p.cfg.WatchAfter, memory: memory,
 		cpu: one.cpu + cpu, wall: time.Now().Add(wall)}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -25,7 +25,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxOutputPixels:    50_000_000,
-		MaxAVIFPixels:      12_000_000,
+		MaxAVIFPixels:      8_000_000,
 		MaxAnimationPixels: 100_000_000,
 		MaxFrames:          500,
 		AutoFormats:        []string{"avif", "webp"},

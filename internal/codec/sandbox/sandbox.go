@@ -58,6 +58,7 @@ func (s Status) String() string {
 // Limits bounds what the process may take. 0 leaves one as it is.
 type Limits struct {
 	DataBytes int64 // writable private memory, touched or not (RLIMIT_DATA)
+	DataMore  int64 // by how much the parent may raise that
 	FileBytes int64 // any file it writes; more fails with EFBIG
 	Files     int   // open descriptors
 }
@@ -75,20 +76,21 @@ func Confine(l Limits, readable []string) (Status, error) {
 	for _, r := range []struct {
 		resource int
 		max      int64
+		more     int64 // of the hard limit
 		name     string
 	}{
-		{unix.RLIMIT_DATA, l.DataBytes, "data"},
-		{unix.RLIMIT_FSIZE, l.FileBytes, "file size"},
-		{unix.RLIMIT_NOFILE, int64(l.Files), "open files"},
+		{unix.RLIMIT_DATA, l.DataBytes, l.DataMore, "data"},
+		{unix.RLIMIT_FSIZE, l.FileBytes, 0, "file size"},
+		{unix.RLIMIT_NOFILE, int64(l.Files), 0, "open files"},
 	} {
 		if r.max <= 0 {
 			continue
 		}
-		if err := limit(r.resource, uint64(r.max)); err != nil {
+		if err := limit(r.resource, uint64(r.max), uint64(r.more)); err != nil {
 			return s, fmt.Errorf("sandbox: limit on %s: %w", r.name, err)
 		}
 	}
-	if err := limit(unix.RLIMIT_CORE, 0); err != nil {
+	if err := limit(unix.RLIMIT_CORE, 0, 0); err != nil {
 		return s, fmt.Errorf("sandbox: core dumps: %w", err)
 	}
 	s.Limits = true
@@ -101,13 +103,12 @@ func Confine(l Limits, readable []string) (Status, error) {
 // limit goes past package syscall's Setrlimit, which remembers RLIMIT_NOFILE
 // and would put the old value back at execve. A harder limit that is already
 // there stays.
-func limit(resource int, max uint64) error {
+func limit(resource int, max, more uint64) error {
 	var old unix.Rlimit
 	if err := unix.Prlimit(0, resource, nil, &old); err != nil {
 		return err
 	}
-	max = min(max, old.Max)
-	return unix.Prlimit(0, resource, &unix.Rlimit{Cur: max, Max: max}, nil)
+	return unix.Prlimit(0, resource, &unix.Rlimit{Cur: min(max, old.Max), Max: min(max+more, old.Max)}, nil)
 }
 
 // Seal closes the second stage for all threads of the process, for good: it

@@ -20,6 +20,9 @@ const (
 	SocketFD = 3
 	// MaxMessage bounds a message in either direction, bytes.
 	MaxMessage = 64 << 10
+	// DataRoom is writable memory that a process maps and hardly touches: the Go
+	// heap's arena and the stacks of its threads. It comes on top of MemoryBytes.
+	DataRoom = 256 << 20
 	// MaxFiles is how many files come with a job: source, overlay, output.
 	MaxFiles = 3
 )
@@ -28,6 +31,7 @@ const (
 type Setup struct {
 	Library     string   `json:"library"` // libvips to load; empty is the default
 	MemoryBytes int64    `json:"memory_bytes"`
+	SearchBytes int64    `json:"search_bytes"` // more, that the pool may allow for a job
 	OutputBytes int64    `json:"output_bytes"` // largest file it may write
 	Readable    []string `json:"readable"`     // folders it may read beside the system's libraries
 }

@@ -21,9 +21,6 @@ import (
 const stageVar = "SAFELIGHT_CODEC_STAGE"
 
 const (
-	// dataRoom is writable memory that a process maps and hardly touches: the Go
-	// heap's arena and the stacks of its threads.
-	dataRoom = 256 << 20
 	// openFiles is enough for a job's files and a font or two.
 	openFiles = 96
 	// heapBytes is a soft limit for the Go side, which holds a job and a thumb.
@@ -86,7 +83,7 @@ func firstStage() error {
 	}
 	limits := sandbox.Limits{FileBytes: setup.OutputBytes, Files: openFiles}
 	if setup.MemoryBytes > 0 && !raceDetector {
-		limits.DataBytes = setup.MemoryBytes + dataRoom
+		limits.DataBytes, limits.DataMore = setup.MemoryBytes+wire.DataRoom, setup.SearchBytes
 	}
 	status, err := sandbox.Confine(limits, setup.Readable)
 	if err != nil {
