@@ -14,6 +14,7 @@ import (
 
 	"safelight/internal/app"
 	"safelight/internal/codec"
+	"safelight/internal/codec/wire"
 	"safelight/internal/codec/worker"
 	"safelight/internal/config"
 	"safelight/internal/guetzli"
@@ -140,6 +141,15 @@ func (c *versionCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	printCodecs(info)
+	if info.Fallback != nil {
+		fmt.Println("\nfor formats that this lacks (codec.vips_fallback):")
+		printCodecs(*info.Fallback)
+	}
+	return nil
+}
+
+func printCodecs(info wire.Info) {
 	fmt.Printf("%-14s%s\n", "libvips", info.Libvips)
 	for _, l := range info.Libraries {
 		fmt.Printf("%-14s%s\n", l.Name, l.Version)
@@ -150,7 +160,6 @@ func (c *versionCommand) Run() error {
 	} {
 		fmt.Printf("%-14s%s\n", line.name, line.text)
 	}
-	return nil
 }
 
 type configCommand struct {

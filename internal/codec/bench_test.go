@@ -29,7 +29,7 @@ func poolCPU(b *testing.B, p *Pool) time.Duration {
 	total := ownCPU(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, one := range p.idle {
+	for _, one := range p.kinds[0].idle {
 		total += one.clock()
 	}
 	return total
@@ -113,7 +113,7 @@ func BenchmarkStart(b *testing.B) {
 	pool := openPool(b, cfg)
 	var held int64
 	for b.Loop() {
-		one, err := start(context.Background(), pool.cfg, pool.log, pool.onFork)
+		one, err := start(context.Background(), pool.kinds[0], pool.log, pool.onFork)
 		if err != nil {
 			b.Fatal(err)
 		}

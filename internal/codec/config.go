@@ -35,13 +35,14 @@ const verifyShare = 4
 
 // Config sets a pool up. DefaultConfig gives values that Validate accepts.
 type Config struct {
-	Processes   int      `koanf:"processes"`    // jobs at once; 0 is one for each core
-	Background  int      `koanf:"background"`   // of these, how many may do background jobs; 0 is all but one, at least one
-	Spares      int      `koanf:"spares"`       // warm processes beside those, to take a killed one's place
-	Command     []string `koanf:"command"`      // of a codec process; empty is this program with the argument "codec"
-	Env         []string `koanf:"env"`          // added to a codec process' environment
-	VipsLibrary string   `koanf:"vips_library"` // libvips to load; empty is the system's
-	Readable    []string `koanf:"readable"`     // folders that a codec process may read beside the system's libraries and fonts
+	Processes    int      `koanf:"processes"`     // jobs at once; 0 is one for each core
+	Background   int      `koanf:"background"`    // of these, how many may do background jobs; 0 is all but one, at least one
+	Spares       int      `koanf:"spares"`        // warm processes beside those, to take a killed one's place
+	Command      []string `koanf:"command"`       // of a codec process; empty is this program with the argument "codec"
+	Env          []string `koanf:"env"`           // added to a codec process' environment
+	VipsLibrary  string   `koanf:"vips_library"`  // libvips to load; empty is the system's
+	VipsFallback string   `koanf:"vips_fallback"` // libvips of further processes, for formats that the first lacks; "system" is the system's, empty is none
+	Readable     []string `koanf:"readable"`      // folders that a codec process may read beside the system's libraries and fonts
 
 	MemoryBytes int64 `koanf:"memory_bytes"` // for one process, beside what it holds at rest
 	SearchBytes int64 `koanf:"search_bytes"` // more for a job that measures its result, by its megapixels, at most
@@ -88,6 +89,7 @@ func (c Config) Validate() error {
 		{"processes", c.Processes < 0 || c.Processes > 4096, "0 to 4096"},
 		{"background", c.Background < 0, "0 or more"},
 		{"spares", c.Spares < 0 || c.Spares > 64, "0 to 64"},
+		{"vips_fallback", c.VipsFallback != "" && (c.VipsFallback == c.VipsLibrary || c.VipsFallback == system && c.VipsLibrary == ""), "another libvips than codec.vips_library"},
 		{"memory_bytes", c.MemoryBytes < 64<<20, "at least 64 MiB"},
 		{"search_bytes", c.SearchBytes < 0, "0 or more"},
 		{"output_bytes", c.OutputBytes < 64<<10, "at least 64 KiB"},

@@ -22,23 +22,20 @@ type Pool struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // starting, running and ending processes
 
-	mu       sync.Mutex
-	closed   bool
-	info     wire.Info
-	idle     []*process // the last is the one used last
-	live     int        // idle, busy and starting
-	busy     [classes]int
-	waiting  [classes][]*waiter
-	turn     int // of interactive and verify jobs, while both wait
-	failures int // starts that failed in a row
-	lastErr  error
-	retry    *time.Timer
-	stats    Stats
-	jobs     uint64
+	kinds []*kind // one or two, in the order in which they are asked
+
+	mu      sync.Mutex
+	closed  bool
+	busy    [classes]int
+	waiting [classes][]*waiter
+	turn    int // of interactive and verify jobs, while both wait
+	stats   Stats
+	jobs    uint64
 }
 
 // waiter is a job in the queue. It is handed a process or an error, once.
 type waiter struct {
+	kind  *kind
 	given chan struct{}
 	p     *process
 	err   error
@@ -51,8 +48,9 @@ type Stats struct {
 	Idle      int `json:"idle"`
 	Waiting   int `json:"waiting"` // jobs in the queue
 
-	Jobs       uint64         `json:"jobs"`   // begun
-	Failed     uint64         `json:"failed"` // of these, answered with an error
+	Jobs       uint64         `json:"jobs"`     // begun
+	Fallback   uint64         `json:"fallback"` // of these, by processes with codec.vips_fallback
+	Failed     uint64         `json:"failed"`   // of these, answered with an error
 	Crashes    uint64         `json:"crashes"`
 	Kills      map[string]int `json:"kills"` // by reason: cpu, wall, memory, canceled, broken
 	Recycles   uint64         `json:"recycles"`
@@ -60,15 +58,15 @@ type Stats struct {
 	CPUSeconds float64        `json:"cpu_seconds"`
 }
 
-// Open starts a pool and waits until its first process is ready; the others get
-// ready meanwhile. The error is Unavailable where libvips can't be used, and
+// Open starts a pool and waits until a process of each kind is ready; the others
+// get ready meanwhile. The error is Unavailable where libvips can't be used, and
 // says what to install. ctx bounds only the wait.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	cfg = cfg.resolved()
-	p := &Pool{cfg: cfg, log: log, fork: make(chan func())}
+	p := &Pool{cfg: cfg, log: log, fork: make(chan func()), kinds: newKinds(cfg)}
 	p.stats.Kills = map[string]int{}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	go func() {
@@ -78,26 +76,33 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Pool, error) {
 			f()
 		}
 	}()
-	p.live = 1
-	first, err := start(ctx, cfg, log, p.onFork)
-	if err != nil {
-		p.stop()
-		close(p.fork)
-		return nil, err
+	for _, k := range p.kinds {
+		first, err := start(ctx, k, log, p.onFork)
+		if err != nil {
+			_ = p.Close() // never fails
+			return nil, err
+		}
+		k.info = first.info
+		log.Info("codec processes", "kind", k.name, "libvips", k.info.Libvips, "reads", k.info.Reads, "writes", k.info.Writes)
+		p.mu.Lock()
+		k.live++
+		p.ready(first)
+		p.mu.Unlock()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.info = first.info
-	p.ready(first)
 	p.grow()
 	return p, nil
 }
 
 // Info says what the processes are made of and how they are confined.
 func (p *Pool) Info() wire.Info {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.info
+	info := p.kinds[0].info
+	if len(p.kinds) > 1 {
+		second := p.kinds[1].info
+		info.Fallback = &second
+	}
+	return info
 }
 
 // Stats says what the pool does and has done.
@@ -109,7 +114,13 @@ func (p *Pool) Stats() Stats {
 	for k, v := range p.stats.Kills {
 		s.Kills[k] = v
 	}
-	s.Processes, s.Idle = p.live, len(p.idle)
+	for i, k := range p.kinds {
+		s.Processes += k.live
+		s.Idle += len(k.idle)
+		if i > 0 {
+			s.Fallback += k.jobs
+		}
+	}
 	for c := range classes {
 		s.Busy += p.busy[c]
 		s.Waiting += len(p.waiting[c])
@@ -125,14 +136,16 @@ func (p *Pool) Close() error {
 		return nil
 	}
 	p.closed = true
-	if p.retry != nil {
-		p.retry.Stop()
+	for _, k := range p.kinds {
+		if k.retry != nil {
+			k.retry.Stop()
+		}
+		p.failAll(k, fault.New(fault.Unavailable, "the server is shutting down"))
+		for _, one := range k.idle {
+			p.wg.Go(func() { one.end(canceled) })
+		}
+		k.idle = nil
 	}
-	p.failAll(fault.New(fault.Unavailable, "the server is shutting down"))
-	for _, one := range p.idle {
-		p.wg.Go(func() { one.end(canceled) })
-	}
-	p.idle = nil
 	p.mu.Unlock()
 	p.stop()
 	p.wg.Wait()
@@ -149,16 +162,18 @@ func (p *Pool) onFork(f func() error) error {
 
 // grow starts what is missing. The caller holds mu.
 func (p *Pool) grow() {
-	for !p.closed && p.retry == nil && p.live < p.cfg.Processes+p.cfg.Spares {
-		p.live++
-		p.wg.Go(p.add)
+	for _, k := range p.kinds {
+		for !p.closed && k.retry == nil && k.live < k.want {
+			k.live++
+			p.wg.Go(func() { p.add(k) })
+		}
 	}
 }
 
 // add starts one process. When that fails it is tried again later, and when
-// there is no other process, those who wait are told.
-func (p *Pool) add() {
-	one, err := start(p.ctx, p.cfg, p.log, p.onFork)
+// there is no other process of its kind, those who wait for one are told.
+func (p *Pool) add(k *kind) {
+	one, err := start(p.ctx, k, p.log, p.onFork)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil && p.closed {
@@ -168,26 +183,26 @@ func (p *Pool) add() {
 		return
 	}
 	if err == nil {
-		p.failures = 0
+		k.failures = 0
 		p.ready(one)
 		return
 	}
-	p.live--
+	k.live--
 	if p.closed {
 		return
 	}
-	p.failures++
-	p.lastErr = err
-	p.log.Error("codec process did not start", "error", err, "failures", p.failures)
-	if p.live == 0 {
-		p.failAll(err)
+	k.failures++
+	k.lastErr = err
+	p.log.Error("codec process did not start", "kind", k.name, "error", err, "failures", k.failures)
+	if k.live == 0 {
+		p.failAll(k, err)
 	}
-	if p.retry == nil {
-		pause := min(100*time.Millisecond<<min(p.failures, 10), 10*time.Second)
-		p.retry = time.AfterFunc(pause, func() {
+	if k.retry == nil {
+		pause := min(100*time.Millisecond<<min(k.failures, 10), 10*time.Second)
+		k.retry = time.AfterFunc(pause, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.retry = nil
+			k.retry = nil
 			p.grow()
 		})
 	}
@@ -196,7 +211,7 @@ func (p *Pool) add() {
 // ready takes a new process in. The caller holds mu.
 func (p *Pool) ready(one *process) {
 	p.stats.Starts++
-	p.idle = append(p.idle, one)
+	one.kind.idle = append(one.kind.idle, one)
 	p.dispatch()
 	p.wg.Go(func() {
 		<-one.exited
@@ -207,26 +222,29 @@ func (p *Pool) ready(one *process) {
 // bury removes a process that died while it was idle.
 func (p *Pool) bury(one *process) {
 	p.mu.Lock()
-	at := slices.Index(p.idle, one)
+	k := one.kind
+	at := slices.Index(k.idle, one)
 	if at < 0 || p.closed {
 		p.mu.Unlock()
 		return
 	}
-	p.idle = slices.Delete(p.idle, at, at+1)
-	p.live--
+	k.idle = slices.Delete(k.idle, at, at+1)
+	k.live--
 	p.stats.Crashes++
 	p.grow()
 	p.mu.Unlock()
 	one.end(broken)
 }
 
-// failAll tells everybody who waits. The caller holds mu.
-func (p *Pool) failAll(err error) {
+// failAll tells everybody who waits for a process of a kind. The caller holds mu.
+func (p *Pool) failAll(k *kind, err error) {
 	for c := range p.waiting {
-		for _, w := range p.waiting[c] {
-			w.err = err
-			close(w.given)
-		}
-		p.waiting[c] = nil
+		p.waiting[c] = slices.DeleteFunc(p.waiting[c], func(w *waiter) bool {
+			if w.kind == k {
+				w.err = err
+				close(w.given)
+			}
+			return w.kind == k
+		})
 	}
 }

@@ -82,7 +82,7 @@ func onlyProcess(t testing.TB) (*Pool, *process) {
 	p := openPool(t, cfg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p, p.idle[0]
+	return p, p.kinds[0].idle[0]
 }
 
 func single() Config {
@@ -136,7 +136,11 @@ func TestInspectAndOverlay(t *testing.T) {
 
 // Every format works within the closed sandbox, not only in an engine by itself.
 func TestFormatsInTheSandbox(t *testing.T) {
-	p := openPool(t, testConfig())
+	everyFormat(t, openPool(t, testConfig()))
+}
+
+func everyFormat(t *testing.T, p *Pool) {
+	t.Helper()
 	source := photo(t, 640, 480)
 	for _, f := range format.All() {
 		if !f.Encodable() {
@@ -186,7 +190,7 @@ func TestIdleDeathIsNotSeen(t *testing.T) {
 	for range 5 {
 		mustRender(t, p)
 		p.mu.Lock()
-		for _, one := range p.idle {
+		for _, one := range p.kinds[0].idle {
 			_ = one.cmd.Process.Kill()
 		}
 		p.mu.Unlock()
@@ -291,7 +295,7 @@ func TestQueue(t *testing.T) {
 	cfg := single()
 	cfg.Spares = 0
 	p := openPool(t, cfg)
-	hold, err := p.acquire(context.Background(), Background)
+	hold, err := p.acquire(context.Background(), Background, p.kinds[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +312,7 @@ func TestQueue(t *testing.T) {
 	for i, name := range []string{"b1", "b2", "i1", "i2"} {
 		class := []Class{Background, Background, Interactive, Interactive}[i]
 		wg.Go(func() {
-			one, err := p.acquire(context.Background(), class)
+			one, err := p.acquire(context.Background(), class, p.kinds[0])
 			if err != nil {
 				t.Error(err)
 				return
@@ -332,13 +336,13 @@ func TestQueue(t *testing.T) {
 // Background jobs leave a process for those who wait for an answer.
 func TestBackgroundLeavesRoom(t *testing.T) {
 	p := openPool(t, testConfig())
-	one, err := p.acquire(context.Background(), Background)
+	one, err := p.acquire(context.Background(), Background, p.kinds[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := p.acquire(ctx, Background); fault.Of(err) != fault.Timeout {
+	if _, err := p.acquire(ctx, Background, p.kinds[0]); fault.Of(err) != fault.Timeout {
 		t.Error("a second background job was let in:", err)
 	}
 	mustRender(t, p)

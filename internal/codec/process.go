@@ -23,6 +23,7 @@ import (
 // process is one codec process. Its socket belongs to whoever was handed it by
 // the pool; kill may be called by anybody.
 type process struct {
+	kind   *kind
 	cmd    *exec.Cmd
 	conn   *net.UnixConn
 	statm  *os.File // nil where it can't be read
@@ -54,12 +55,13 @@ const (
 // start runs a codec process and waits until it is ready. It must be called
 // through the pool's spawner: the kernel kills the child when the thread that
 // forked it ends.
-func start(ctx context.Context, cfg Config, log *slog.Logger, fork func(func() error) error) (*process, error) {
+func start(ctx context.Context, k *kind, log *slog.Logger, fork func(func() error) error) (*process, error) {
+	cfg := k.cfg
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "a codec process can't be given a socket")
 	}
-	p := &process{exited: make(chan struct{}), conn: ours, buffer: make([]byte, wire.MaxMessage)}
+	p := &process{kind: k, exited: make(chan struct{}), conn: ours, buffer: make([]byte, wire.MaxMessage)}
 	p.cmd = exec.Command(cfg.Command[0], cfg.Command[1:]...)
 	p.cmd.Env = append(environment(), cfg.Env...)
 	p.cmd.Dir = "/"

@@ -8,21 +8,21 @@ import (
 	"safelight/internal/fault"
 )
 
-// acquire waits for a process: first come, first served within a class, and
+// acquire waits for a process of a kind: first come, first served within a class, and
 // those that somebody waits for before background ones, which never take the
 // last process.
-func (p *Pool) acquire(ctx context.Context, class Class) (*process, error) {
+func (p *Pool) acquire(ctx context.Context, class Class, k *kind) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, gone(err)
 	}
-	w := &waiter{given: make(chan struct{})}
+	w := &waiter{kind: k, given: make(chan struct{})}
 	p.mu.Lock()
 	switch {
 	case p.closed:
 		p.mu.Unlock()
 		return nil, fault.New(fault.Unavailable, "the server is shutting down")
-	case p.live == 0:
-		err := p.lastErr
+	case k.live == 0:
+		err := k.lastErr
 		p.mu.Unlock()
 		return nil, err
 	}
@@ -54,42 +54,60 @@ func gone(err error) error {
 
 // dispatch hands idle processes to those who wait. The caller holds mu.
 func (p *Pool) dispatch() {
-	for len(p.idle) > 0 {
-		class, ok := p.next()
-		if !ok {
+	for {
+		class, at := p.next()
+		if at < 0 {
 			return
 		}
-		w := p.waiting[class][0]
-		p.waiting[class] = p.waiting[class][1:]
-		last := len(p.idle) - 1
-		w.p, p.idle = p.idle[last], p.idle[:last]
+		w := p.waiting[class][at]
+		p.waiting[class] = slices.Delete(p.waiting[class], at, at+1)
+		k := w.kind
+		last := len(k.idle) - 1
+		w.p, k.idle = k.idle[last], k.idle[:last]
+		k.jobs++
 		p.busy[class]++
+		if class == Background {
+			k.slow++
+		}
 		p.wg.Add(1) // until put: Close waits for it; idle processes there are only while it has not begun
 		close(w.given)
 	}
 }
 
-// next chooses the class whose turn it is. The caller holds mu.
-func (p *Pool) next() (Class, bool) {
+// next chooses the class whose turn it is, and whose turn it is in its queue: the
+// first for whose kind a process is idle. The place is negative where nobody can
+// go now. The caller holds mu.
+func (p *Pool) next() (Class, int) {
 	total := 0
 	for _, n := range p.busy {
 		total += n
 	}
-	interactive, verify := len(p.waiting[Interactive]) > 0, len(p.waiting[Verify]) > 0
-	switch {
-	case total >= p.cfg.Processes:
-		return 0, false
-	case interactive && verify:
-		if p.turn++; p.turn%verifyShare == 0 {
-			return Verify, true
-		}
-		return Interactive, true
-	case interactive:
-		return Interactive, true
-	case verify:
-		return Verify, true
+	if total >= p.cfg.Processes {
+		return 0, -1
 	}
-	return Background, len(p.waiting[Background]) > 0 && p.busy[Background] < p.cfg.Background
+	interactive, verify := p.first(Interactive), p.first(Verify)
+	switch {
+	case interactive >= 0 && verify >= 0:
+		if p.turn++; p.turn%verifyShare == 0 {
+			return Verify, verify
+		}
+		return Interactive, interactive
+	case interactive >= 0:
+		return Interactive, interactive
+	case verify >= 0:
+		return Verify, verify
+	case p.busy[Background] < p.cfg.Background:
+		return Background, p.first(Background)
+	}
+	return 0, -1
+}
+
+// first is the place of the first waiter of a class that a process is idle for.
+func (p *Pool) first(class Class) int {
+	if !slices.ContainsFunc(p.kinds, func(k *kind) bool { return k.spare(class) }) {
+		return -1
+	}
+	return slices.IndexFunc(p.waiting[class], func(w *waiter) bool { return w.kind.spare(class) })
 }
 
 // release takes a process back after a job. keep says whether it can do another.
@@ -103,12 +121,15 @@ func (p *Pool) release(one *process, class Class, keep bool) {
 func (p *Pool) put(one *process, class Class, keep bool) {
 	defer p.wg.Done()
 	p.busy[class]--
+	if class == Background {
+		one.kind.slow--
+	}
 	if keep && !p.closed {
-		p.idle = append(p.idle, one)
+		one.kind.idle = append(one.kind.idle, one)
 		p.dispatch()
 		return
 	}
-	p.live--
+	one.kind.live--
 	p.wg.Go(func() { one.end(broken) })
 	if !p.closed {
 		p.dispatch() // a spare may be waiting

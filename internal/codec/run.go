@@ -56,9 +56,10 @@ func (p *Pool) Run(ctx context.Context, class Class, job plan.Job, inputs ...*os
 	if err != nil {
 		return nil, err
 	}
+	kind := p.kindFor(&job)
 	for range 1 + p.cfg.Processes + p.cfg.Spares {
 		var one *process
-		if one, err = p.acquire(ctx, class); err != nil {
+		if one, err = p.acquire(ctx, class, kind); err != nil {
 			break
 		}
 		if err = p.do(ctx, class, &job, one, message, fds, out); !errors.Is(err, errUnsent) {

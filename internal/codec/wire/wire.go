@@ -44,6 +44,7 @@ type Info struct {
 	Writes    []string       `json:"writes"`    // formats with a saver here
 	Features  []string       `json:"features"`  // what depends on optional libraries
 	Sandbox   sandbox.Status `json:"sandbox"`
+	Fallback  *Info          `json:"fallback,omitempty"` // set by a pool that has processes of another kind too
 }
 
 // Library is a library with its version.
