@@ -56,7 +56,7 @@ func TestFrozenScores(t *testing.T) {
 		{"blocks of 2", big, blocks(big, 2), 73.4170},
 		{"blocks of 8", big, blocks(big, 8), -7.1473},
 		{"odd size", odd, noisy(odd, 8), 74.0045},
-		{"small", small, noisy(small, 8), 93.7926},
+		{"small", small, noisy(small, 8), 84.1809},
 		{"grey", grey, blocks(grey, 3), 48.0958},
 		{"half transparent", translucent(big, 128), noisy(translucent(big, 128), 8), 75.0325},
 		{"transparency lost", translucent(odd, 60), odd, -64.2685},

@@ -9,9 +9,11 @@
 // the mean and the 4-norm; and a weighted sum of these 108 numbers.
 //
 // Scores agree with the reference implementation's, whose order of operations
-// is followed, to far less than 0.05 in pictures of at least 8 × 8 pixels,
-// which is all it takes. A smaller picture is measured as if its last column
-// and row went on to 8. Identical pictures give exactly 100.
+// is followed, to far less than 0.05 in pictures of at least 113 × 113 pixels.
+// In smaller ones that has fewer than six scales, takes the weights of others
+// for them, and so gives numbers that can't be compared; here a smaller picture
+// is mirrored at its right and lower edge until it has six, and scores about
+// what it would as part of a larger one. Identical pictures give exactly 100.
 package metric
 
 import "safelight/internal/fault"

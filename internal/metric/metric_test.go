@@ -110,11 +110,40 @@ func TestSmallSizes(t *testing.T) {
 			for i, v := range m.Pix {
 				inverse.Pix[i] = 255 - v
 			}
-			if got := score(t, m, inverse); got > 90 || math.IsNaN(got) {
-				t.Errorf("%d × %d: the inverse scores %v; expected less than 90", w, h, got)
+			if got := score(t, m, inverse); got > 30 || math.IsNaN(got) {
+				t.Errorf("%d × %d: the inverse scores %v; expected less than 30", w, h, got)
 			}
 		}
 	}
+}
+
+// TestPartsScoreLikeTheWhole: a score must mean the same for small pictures.
+func TestPartsScoreLikeTheWhole(t *testing.T) {
+	t.Parallel()
+	ref := photo(128, 128, 3)
+	dist := noisy(ref, 12)
+	whole := score(t, ref, dist)
+	for _, side := range []int{64, 32} {
+		sum, n := 0.0, 0
+		for y := 0; y < ref.H; y += side {
+			for x := 0; x < ref.W; x += side {
+				sum += score(t, part(ref, x, y, side), part(dist, x, y, side))
+				n++
+			}
+		}
+		if mean := sum / float64(n); math.Abs(mean-whole) > 8 {
+			t.Errorf("parts of %d pixels score %.1f; the whole %.1f", side, mean, whole)
+		}
+	}
+}
+
+// part cuts out a square.
+func part(m Image, x, y, side int) Image {
+	out := Image{W: side, H: side, Bands: m.Bands}
+	for row := y; row < y+side; row++ {
+		out.Pix = append(out.Pix, m.Pix[(row*m.W+x)*m.Bands:(row*m.W+x+side)*m.Bands]...)
+	}
+	return out
 }
 
 func TestMoreDistortionScoresLower(t *testing.T) {

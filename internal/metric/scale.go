@@ -1,8 +1,8 @@
 package metric
 
-// minSide is the least side that has a scale below it; pictures are continued
-// to it.
-const minSide = 8
+// minSide is the least side that can be halved five times before it is under 8
+// pixels, where the reference implementation stops; pictures are continued to it.
+const minSide = 113
 
 // side is a reference on one background, at every scale.
 type side []scale
@@ -22,11 +22,11 @@ type plane struct {
 	variance []float32 // the blur of its square, less the square of its blur
 }
 
-func newScale(width, height, index, scales int) scale {
+func newScale(width, height, index int) scale {
 	s := scale{width: width, height: height}
 	for c := range s.planes {
 		p := &s.planes[c]
-		p.weights = weightsOf(c, index, scales)
+		p.weights = weightsOf(c, index)
 		if p.used() {
 			p.values = make([]float32, width*height)
 			p.mean = make([]float32, width*height)
@@ -45,14 +45,13 @@ func (p *plane) used() bool { return *p.weights != (norms{}) }
 // blurs of squares and products.
 func (p *plane) structural() bool { return p.weights[ssimMean] != 0 || p.weights[ssimFourth] != 0 }
 
-// sizes lists the widths and heights of all scales. One has another below it
-// when its sides are at least minSide.
-func sizes(w, h int) [][2]int {
+// sizes lists the widths and heights of all scales.
+func sizes(w, h int) [maxScales][2]int {
+	var all [maxScales][2]int
 	w, h = max(w, minSide), max(h, minSide)
-	all := [][2]int{{w, h}}
-	for w >= minSide && h >= minSide && len(all) < maxScales {
+	for i := range all {
+		all[i] = [2]int{w, h}
 		w, h = (w+1)/2, (h+1)/2
-		all = append(all, [2]int{w, h})
 	}
 	return all
 }

@@ -30,11 +30,8 @@ var weights = [3 * maxScales * len(norms{})]float64{
 	0, 0, 0, 0.0005130064588990679, 0, 0.00010854057858411537,
 }
 
-// weightsOf are the weights of a component at one of so many scales. Small
-// pictures have fewer than six; there the reference implementation takes the
-// weights as they come, so that those of Y and B are shifted, and so do we.
-func weightsOf(component, scale, scales int) *norms {
-	at := (component*scales + scale) * len(norms{})
+func weightsOf(component, scale int) *norms {
+	at := (component*maxScales + scale) * len(norms{})
 	return (*norms)(weights[at:])
 }
 

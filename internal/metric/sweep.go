@@ -3,7 +3,7 @@ package metric
 // scratch holds the buffers for going through pictures of one size, row by
 // row: about 4 bytes a pixel, and 800 bytes a column.
 type scratch struct {
-	sizes   [][2]int
+	sizes   [maxScales][2]int
 	linear  [3][]float32             // the picture at the present scale below 1:1
 	pair    [2][3][]float32          // two rows of it at 1:1
 	xyb     [radius][3][]float32     // the last rows
@@ -44,7 +44,7 @@ func newScratch(w, h int) *scratch {
 func (s *scratch) prepare(p picture) side {
 	var out side
 	for index, size := range s.sizes {
-		out = append(out, newScale(size[0], size[1], index, len(s.sizes)))
+		out = append(out, newScale(size[0], size[1], index))
 		sc := &out[index]
 		s.sweep(&p, sc, index, product, func(c, y int) {
 			at := y * sc.width

@@ -42,10 +42,10 @@ type picture struct {
 }
 
 // linearRow writes row y in linear light to three rows that may be longer than
-// the picture is wide: the last pixel and the last row go on.
+// the picture is wide. Beyond the picture is its mirror image.
 func (p *picture) linearRow(r, g, b []float32, y int) {
 	stride := p.W * p.Bands
-	y = min(y, p.H-1)
+	y = mirrored(y, p.H)
 	pix := p.Pix[y*stride : (y+1)*stride]
 	g, b = g[:len(r)], b[:len(r)]
 	switch p.Bands {
@@ -73,8 +73,18 @@ func (p *picture) linearRow(r, g, b []float32, y int) {
 		copy(b[:p.W], r)
 	}
 	for x := p.W; x < len(r); x++ {
-		r[x], g[x], b[x] = r[p.W-1], g[p.W-1], b[p.W-1]
+		at := mirrored(x, p.W)
+		r[x], g[x], b[x] = r[at], g[at], b[at]
 	}
+}
+
+// mirrored is where in a picture of so many pixels lies what is at a place
+// that may be beyond its end.
+func mirrored(at, size int) int {
+	if at %= 2 * size; at >= size {
+		at = 2*size - 1 - at
+	}
+	return at
 }
 
 // composed is a sample with its alpha on the background, in linear light. The
