@@ -20,6 +20,7 @@ import (
 	"safelight/internal/format"
 	"safelight/internal/geom"
 	"safelight/internal/plan"
+	"safelight/internal/quality"
 )
 
 // photo is a JPEG with something to see in it.
@@ -435,5 +436,54 @@ func TestConfig(t *testing.T) {
 	large, _ := cfg.deadlines(Background, &job)
 	if small != 90*time.Second || large <= small {
 		t.Error(small, large)
+	}
+}
+
+// A job that measures its result may take more memory than others, and no other may.
+func TestSearchMemory(t *testing.T) {
+	cfg := single()
+	cfg.MemoryBytes = 96 << 20
+	job := plan.Job{Load: plan.Load{Format: format.JPEG}, Steps: []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: 1500, H: 1000}, Exact: true}}},
+		Save: &plan.Save{Format: format.JPEG, Search: &plan.Search{Tier: quality.Balanced, Targets: quality.Web}}}
+	source := photo(t, 1500, 1000)
+	for search, want := range map[int64]fault.Kind{1 << 30: 0, 0: fault.Unprocessable} {
+		cfg.SearchBytes = search
+		p := openPool(t, cfg)
+		out, err := p.Run(context.Background(), Background, job, file(t, source))
+		if want != 0 {
+			if fault.Of(err) != want || fault.As(err).Code != codeMemory {
+				t.Errorf("with %d bytes more: %v", search, err)
+			}
+			continue
+		}
+		if err != nil || !out.Measured.Met {
+			t.Fatal(err)
+		}
+		out.Close()
+		bomb := plan.Job{Load: plan.Load{Format: format.JPEG}, Steps: []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: 9000, H: 8000}, Exact: true}}},
+			Save: &plan.Save{Format: format.PNG}}
+		bomb.Steps = append(bomb.Steps, plan.Step{Rotate: &plan.Rotate{Degrees: 90}})
+		if _, err := p.Run(context.Background(), Background, bomb, file(t, source)); fault.Of(err) != fault.Unprocessable {
+			t.Errorf("another job after it: %v", err)
+		}
+	}
+}
+
+func TestSearchLimits(t *testing.T) {
+	cfg := DefaultConfig()
+	job := renderJob(2000)
+	plain, _ := cfg.deadlines(Background, &job)
+	job.Save.Search = &plan.Search{Tier: quality.Max, Targets: quality.Web}
+	most, _ := cfg.deadlines(Background, &job)
+	if most != maxFactor*plain || cfg.searchMemory(&job) < 1<<30 {
+		t.Error(plain, most, cfg.searchMemory(&job))
+	}
+	job.Save.Search.Tier = quality.Fast
+	if cfg.searchMemory(&job) != 0 {
+		t.Error("a prediction needs no memory")
+	}
+	job.Save.Search.Tier, job.Load.Pages = quality.Max, -1
+	if cfg.searchMemory(&job) != cfg.SearchBytes {
+		t.Error(cfg.searchMemory(&job))
 	}
 }
