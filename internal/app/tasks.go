@@ -51,13 +51,16 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 	if err != nil {
 		return err
 	}
-	outside := a.policies.For(pipeline.Optimize).Worker && a.config.Pipeline.Encoder != pipeline.EncoderNone
+	outside := a.policies.For(pipeline.Optimize).Worker
 	pixels := int64(0)
-	if encoder != nil || outside {
+	switch {
+	case a.config.Pipeline.Encoder == pipeline.EncoderBuiltin:
+		pixels = a.config.Pipeline.MaxPixels
+	case encoder != nil || outside && a.config.Pipeline.Encoder != pipeline.EncoderNone:
 		pixels = a.config.Guetzli.MaxPixels
 	}
 	a.pipeline, err = pipeline.New(a.config.Pipeline, pipeline.Deps{
-		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder, OptimizePixels: pixels,
+		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder, Outside: outside, OptimizePixels: pixels,
 		Quality: a.config.Render.Plan.JPEGQuality, Presets: a.config.Presets, Sweep: a.config.Sweep, Metrics: metrics, Log: a.log, MaxOutput: a.config.Ingest.MaxFileBytes,
 	})
 	if err != nil {
@@ -107,9 +110,9 @@ func (a *App) openDestination(name, dir string) (blob.Store, error) {
 	return store, nil
 }
 
-// encoder is the one that optimises; nil where there is none.
+// encoder is the program that optimises; nil where there is none.
 func (a *App) encoder() (pipeline.Encoder, error) {
-	if a.config.Pipeline.Encoder == pipeline.EncoderNone || a.policies.For(pipeline.Optimize).Worker {
+	if a.config.Pipeline.Encoder != pipeline.EncoderGuetzli || a.policies.For(pipeline.Optimize).Worker {
 		return nil, nil
 	}
 	e, err := guetzli.New(a.config.Guetzli, a.log)

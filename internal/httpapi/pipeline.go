@@ -46,6 +46,17 @@ type PresetInfo struct {
 	Local     *bool             `json:"local,omitempty" doc:"Its bytes are in the home store; otherwise they have expired, and are fetched from a destination when somebody asks"`
 	Error     string            `json:"error,omitempty" doc:"Why its task is dead"`
 	Published []PublicationInfo `json:"published,omitempty"`
+
+	Alternatives []AlternativeInfo `json:"alternatives,omitempty" doc:"Smaller files in other formats, for clients that accept them"`
+}
+
+// AlternativeInfo is a preset's rendition in another format than its main one.
+type AlternativeInfo struct {
+	Format  string          `json:"format"`
+	Bytes   int64           `json:"bytes"`
+	SHA256  string          `json:"sha256"`
+	Encoder string          `json:"encoder"`
+	Note    json.RawMessage `json:"optimized,omitempty" doc:"What the optimisation measured"`
 }
 
 // PublicationInfo is an object at a destination.
@@ -102,6 +113,11 @@ func (s *Server) made(ctx context.Context, img asset.Image, out *Image) error {
 			info.Format, info.Width, info.Height, info.Bytes, info.SHA256 = r.Format.String(), r.Width, r.Height, r.Bytes, r.Digest.String()
 			info.Before, info.Saved, info.Encoder, info.Note = r.FirstBytes, r.FirstBytes-r.Bytes, r.Encoder, json.RawMessage(r.Note)
 			info.Ratio = float64(r.Bytes) / float64(max(r.FirstBytes, 1))
+		}
+		for _, r := range p.Alternatives {
+			info.Alternatives = append(info.Alternatives, AlternativeInfo{
+				Format: r.Format.String(), Bytes: r.Bytes, SHA256: r.Digest.String(), Encoder: r.Encoder, Note: json.RawMessage(r.Note),
+			})
 		}
 		out.Presets = append(out.Presets, info)
 	}

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"safelight/internal/format"
 	"safelight/internal/options"
+	"safelight/internal/quality"
 	"safelight/internal/task"
 )
 
@@ -20,8 +22,19 @@ type Config struct {
 	Expire time.Duration `koanf:"expire"`
 	// ReconcileEvery is how often the catalog is held against the destinations.
 	ReconcileEvery time.Duration `koanf:"reconcile_every"`
-	// Encoder optimises: "guetzli", or "none".
+	// Encoder optimises: "builtin", "guetzli", or "none".
 	Encoder string `koanf:"encoder"`
+	// Target is what the builtin encoders must reach where a preset leaves the
+	// quality open, as quality.ParseTargets reads it; where a preset names a
+	// quality, they must be as good as a plain encoder with that.
+	Target string `koanf:"target"`
+	// Tier is how much they spend: "balanced" or "max".
+	Tier string `koanf:"tier"`
+	// Formats are made of presets with format=auto beside their main one, where
+	// they come out smaller: "avif", "webp".
+	Formats []string `koanf:"formats"`
+	// MaxPixels is the largest rendition that they optimise, all frames together.
+	MaxPixels int64 `koanf:"max_pixels"`
 	// Parallel is how many optimisations run at once, on all nodes together.
 	Parallel int `koanf:"parallel"`
 }
@@ -35,6 +48,7 @@ const (
 
 // Encoders.
 const (
+	EncoderBuiltin = "builtin"
 	EncoderGuetzli = "guetzli"
 	EncoderNone    = "none"
 )
@@ -43,7 +57,8 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Steps: []string{StepRender, StepOptimize, StepPublish}, Presets: map[string][]string{},
-		Expire: 120 * time.Hour, ReconcileEvery: 24 * time.Hour, Encoder: EncoderGuetzli, Parallel: 1,
+		Expire: 120 * time.Hour, ReconcileEvery: 24 * time.Hour, Encoder: EncoderBuiltin, Parallel: 1,
+		Target: quality.Web.String(), Tier: string(quality.Balanced), Formats: []string{"avif", "webp"}, MaxPixels: 8_000_000,
 	}
 }
 
@@ -82,10 +97,30 @@ func (c Config) Validate(presets map[string]string) error {
 	if c.Expire < 0 || c.ReconcileEvery < time.Second || c.Parallel < 1 {
 		errs = append(errs, errors.New("pipeline: expire must not be negative, reconcile_every at least 1s and parallel at least 1"))
 	}
-	if c.Encoder != EncoderGuetzli && c.Encoder != EncoderNone {
-		errs = append(errs, fmt.Errorf("pipeline.encoder: expected guetzli or none but received %q", c.Encoder))
+	if c.Encoder != EncoderBuiltin && c.Encoder != EncoderGuetzli && c.Encoder != EncoderNone {
+		errs = append(errs, fmt.Errorf("pipeline.encoder: expected builtin, guetzli or none but received %q", c.Encoder))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.validateSearch()...)...)
+}
+
+// validateSearch checks what the builtin encoders go by.
+func (c Config) validateSearch() []error {
+	var errs []error
+	if _, err := quality.ParseTargets(c.Target); err != nil {
+		errs = append(errs, fmt.Errorf("pipeline.%w", err))
+	}
+	if t := quality.Tier(c.Tier); t != quality.Balanced && t != quality.Max {
+		errs = append(errs, fmt.Errorf("pipeline.tier: expected balanced or max but received %q", c.Tier))
+	}
+	for i, name := range c.Formats {
+		if f := format.Parse(name); f != format.AVIF && f != format.WebP || slices.Contains(c.Formats[:i], name) {
+			errs = append(errs, fmt.Errorf("pipeline.formats: expected avif and webp, each at most once, but received %q", name))
+		}
+	}
+	if c.MaxPixels < 1 {
+		errs = append(errs, errors.New("pipeline.max_pixels: expected at least 1; pipeline.encoder is none where nothing is to be optimised"))
+	}
+	return errs
 }
 
 // maxPresetName bounds names of presets, in bytes: they are parts of names of

@@ -20,6 +20,8 @@ type PresetState struct {
 	Local     bool   // its bytes are in the home store; otherwise at a destination
 	Reason    string // why it is not optimised
 	Error     string // of the task that is dead
+
+	Alternatives []catalog.Rendition // in other formats, smaller than Rendition; by format
 }
 
 // States of a preset.
@@ -58,6 +60,15 @@ func (s *Service) Describe(ctx context.Context, img asset.Image) (Description, e
 	for name := range s.presets {
 		if s.config.has(name, StepRender) {
 			states[name] = s.preview(name, d.Tasks)
+		}
+	}
+	others, err := s.Catalog.AlternativesOf(ctx, img.Owner, img.ID)
+	if err != nil {
+		return d, err
+	}
+	for _, r := range others {
+		if p := states[r.Preset]; p != nil {
+			p.Alternatives = append(p.Alternatives, r)
 		}
 	}
 	for i := range kept {

@@ -182,7 +182,7 @@ func newFixture(t *testing.T, s setup) *fixture {
 		s.presets = map[string]string{"small": "w=100"}
 	}
 	config := DefaultConfig()
-	config.Expire = 0
+	config.Expire, config.Encoder = 0, EncoderGuetzli
 	if s.config != nil {
 		s.config(&config)
 	}

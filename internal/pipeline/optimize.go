@@ -11,33 +11,50 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
 	"safelight/internal/format"
+	"safelight/internal/options"
 	"safelight/internal/plan"
+	"safelight/internal/quality"
 	"safelight/internal/task"
 	"safelight/internal/work"
 )
 
 // optimizable tells whether a rendition is one that the encoder may make
-// smaller, and has not tried yet.
-func (s *Service) optimizable(r catalog.Rendition) bool { return s.whyNot(r) == "" }
+// smaller, and has not tried yet, or that alternatives may be made to.
+func (s *Service) optimizable(r catalog.Rendition) bool {
+	return s.whyNot(r) == "" || len(s.missing(r)) > 0
+}
 
 // whyNot is the reason why a rendition is not optimised (any more).
 func (s *Service) whyNot(r catalog.Rendition) string {
+	if r.Encoder != "" {
+		return "it is optimised"
+	}
+	if r.Note != "" {
+		return noteOf(r).why()
+	}
+	return s.cannot(r)
+}
+
+// cannot is the reason why the encoder does not take a rendition.
+func (s *Service) cannot(r catalog.Rendition) string {
+	pixels := int64(r.Width) * int64(r.Height) * int64(max(r.Pages, 1))
 	switch {
 	case !s.config.has(r.Preset, StepOptimize):
 		return "the preset is not to be optimised (pipeline.steps)"
-	case r.Encoder != "":
-		return "it is optimised"
-	case r.Note != "":
-		return "the encoder has tried, and its result was no smaller"
 	case s.OptimizePixels == 0:
 		return "there is no encoder (pipeline.encoder, guetzli.path)"
-	case r.Format != format.JPEG || r.Pages > 1:
+	case !s.builtin() && (r.Format != format.JPEG || r.Pages > 1):
 		return "only JPEG renditions are optimised: format=jpeg in the preset makes it one"
-	case int64(r.Width)*int64(r.Height) > s.OptimizePixels:
+	case pixels > s.OptimizePixels && s.config.Encoder == EncoderBuiltin:
+		return fmt.Sprintf("it has more than %d pixels (pipeline.max_pixels)", s.OptimizePixels)
+	case pixels > s.OptimizePixels:
 		return fmt.Sprintf("it has more than %d pixels (guetzli.max_pixels)", s.OptimizePixels)
 	}
 	return ""
 }
+
+// builtin tells that codec processes optimise, in any format.
+func (s *Service) builtin() bool { return s.config.Encoder == EncoderBuiltin && !s.Outside }
 
 // optimizeTask has a rendition optimised.
 func (s *Service) optimizeTask(id asset.ID, preset string) task.New {
@@ -46,7 +63,8 @@ func (s *Service) optimizeTask(id asset.ID, preset string) task.New {
 }
 
 // optimize encodes a kept rendition again with more effort, from lossless
-// pixels, and puts the result in its place if it is smaller.
+// pixels, and puts the result in its place if it is smaller. Then it makes the
+// alternatives.
 func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	a, o, err := s.presetOf(r.Task)
 	if err != nil {
@@ -56,42 +74,94 @@ func (s *Service) optimize(ctx context.Context, r *work.Run) (work.Outcome, erro
 	if err != nil || why != "" {
 		return orSkip(err, why)
 	}
-	if row.Encoder != "" {
-		return s.replaced(ctx, img, row)
+	why = s.whyNot(row)
+	if why == "" {
+		if row, err = s.replaceBy(ctx, r, img, o, row); err != nil {
+			return orGone(err)
+		}
 	}
-	if why := s.whyNot(row); why != "" {
+	formats := s.missing(row)
+	if why != "" && row.Encoder == "" && len(formats) == 0 {
 		return skip(why)
 	}
+	if len(formats) > 0 {
+		if row, err = s.addAlternatives(ctx, r, img, o, row, formats); err != nil {
+			return orGone(err)
+		}
+	}
+	if row.Encoder == "" {
+		return work.Outcome{Result: triedResult(row)}, nil
+	}
+	return s.replaced(ctx, img, row)
+}
+
+// replaceBy has the encoder work on a rendition and keeps the better one. The
+// result is the row as it is then.
+func (s *Service) replaceBy(ctx context.Context, r *work.Run, img asset.Image, o options.Options, row catalog.Rendition) (catalog.Rendition, error) {
+	encoded, tried, err := s.encode(ctx, r, img, o, row)
+	if err != nil {
+		return row, err
+	}
+	defer encoded.File.Close()
+	r.Progress(progressChecked, "checking")
+	header, err := format.Probe(encoded.File, encoded.Bytes)
+	if err != nil {
+		return row, fault.Wrap(fault.Unprocessable, err, "the encoder's result is no picture")
+	}
+	if err := same(header, row); err != nil {
+		return row, err
+	}
+	if _, err := s.Codec.Inspect(ctx, plan.Inspect(header), encoded.File); err != nil {
+		return row, err
+	}
+	tried.Before = row.Bytes
+	return s.replace(ctx, img, row, tried, encoded.Bytes, func(fresh *catalog.Rendition) error {
+		return s.keep(ctx, img.Owner, fresh, io.NewSectionReader(encoded.File, 0, encoded.Bytes))
+	})
+}
+
+// Progress of an optimisation, percent: the main format is most of what people
+// wait for, and alternatives come after it.
+const (
+	progressRendered = 5
+	progressChecked  = 50
+)
+
+// encode has the configured encoder make a rendition's main format.
+func (s *Service) encode(ctx context.Context, r *work.Run, img asset.Image, o options.Options, row catalog.Rendition) (*Encoded, note, error) {
+	if s.builtin() {
+		r.Progress(progressRendered, "searching "+row.Format.String())
+		made, err := s.Render.Optimize(ctx, img, o, row.Format, s.searchFor(o, row.Format))
+		if err != nil {
+			return nil, note{}, err
+		}
+		return &Encoded{File: made.File, Bytes: made.Bytes, CPU: made.CPU}, noteFor(made), nil
+	}
 	if s.Encoder == nil {
-		return work.Outcome{}, fault.New(fault.Unavailable, "there is no encoder here (pipeline.encoder)")
+		return nil, note{}, fault.New(fault.Unavailable, "there is no encoder here (pipeline.encoder)")
 	}
 	r.Progress(0, "rendering without loss")
 	png, err := s.Render.Lossless(ctx, img, o)
 	if err != nil {
-		return work.Outcome{}, err
+		return nil, note{}, err
 	}
 	defer png.File.Close()
-	r.Progress(10, "encoding")
+	r.Progress(progressRendered, "encoding")
 	encoded, err := s.Encoder.Encode(ctx, png.File, int64(row.Width)*int64(row.Height), s.Quality(o))
 	if err != nil {
-		return work.Outcome{}, err
+		return nil, note{}, err
 	}
-	defer encoded.File.Close()
-	r.Progress(90, "checking")
-	header, err := format.Probe(encoded.File, encoded.Bytes)
-	if err != nil {
-		return work.Outcome{}, fault.Wrap(fault.Unprocessable, err, "the encoder's result is no picture")
+	return encoded, note{Encoder: s.Encoder.Name(), CPUSeconds: encoded.CPU.Seconds()}, nil
+}
+
+// searchFor is the search for a preset's main format: where the preset names a
+// quality the result is to be as good as that, otherwise as configured.
+func (s *Service) searchFor(o options.Options, f format.Format) plan.Search {
+	search := plan.Search{Tier: quality.Tier(s.config.Tier), Targets: s.targets}
+	if o.Quality != 0 && f.HasQuality() {
+		search.Targets = quality.Targets{}
 	}
-	if err := same(header, row); err != nil {
-		return work.Outcome{}, err
-	}
-	if _, err := s.Codec.Inspect(ctx, plan.Inspect(header), encoded.File); err != nil {
-		return work.Outcome{}, err
-	}
-	note := note{Before: row.Bytes, Encoder: s.Encoder.Name(), CPUSeconds: encoded.CPU.Seconds()}
-	return s.replace(ctx, img, row, note, encoded.Bytes, func(fresh *catalog.Rendition) error {
-		return s.keep(ctx, img.Owner, fresh, io.NewSectionReader(encoded.File, 0, encoded.Bytes))
-	})
+	return search
 }
 
 // toOptimize finds what a task is to optimise; why is not "" when there is
@@ -129,50 +199,37 @@ func same(h format.Header, row catalog.Rendition) error {
 }
 
 // replace puts an encoder's result in the place of the fast rendition, if it is
-// smaller; otherwise it is noted that the encoder has tried.
-func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, tried note, bytes int64, keep func(*catalog.Rendition) error) (work.Outcome, error) {
+// smaller and good enough; otherwise it is noted that the encoder has tried. The
+// result is the row as it is then.
+func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, tried note, bytes int64, keep func(*catalog.Rendition) error) (catalog.Rendition, error) {
 	fresh := row
-	if bytes >= row.Bytes {
+	if bytes >= row.Bytes || tried.missed() {
 		tried.Tried = bytes
 		fresh.Note = tried.encode()
-		if err := s.Catalog.PutRendition(ctx, img.Owner, fresh); err != nil {
-			return orGone(err)
-		}
-		result := resultOf(fresh)
-		result.Before, result.Tried, result.Encoder, result.CPUSeconds = row.Bytes, bytes, tried.Encoder, tried.CPUSeconds
-		return work.Outcome{Result: result}, nil
+		return fresh, s.Catalog.PutRendition(ctx, img.Owner, fresh)
 	}
 	fresh.Encoder, fresh.Note = tried.Encoder, tried.encode()
 	if err := keep(&fresh); err != nil {
-		return orGone(err)
+		return row, err
 	}
 	s.Metrics.Saved(row.Bytes - fresh.Bytes)
-	return s.replaced(ctx, img, fresh)
+	return fresh, nil
 }
 
 // replaced is what follows once a rendition is optimised. The node may have died
 // before, so that it is the next attempt which comes here.
 func (s *Service) replaced(ctx context.Context, img asset.Image, row catalog.Rendition) (work.Outcome, error) {
 	s.show(ctx, img, row)
+	return work.Outcome{Result: triedResult(row), Next: own(img.Owner, s.publishTasks(img, row.Preset, row.Format))}, nil
+}
+
+// triedResult tells what a rendition's note says.
+func triedResult(row catalog.Rendition) renditionResult {
+	seen := noteOf(row)
 	result := resultOf(row)
-	var seen note
-	if err := json.Unmarshal([]byte(row.Note), &seen); err == nil {
-		result.Before, result.CPUSeconds = seen.Before, seen.CPUSeconds
-	}
-	return work.Outcome{Result: result, Next: own(img.Owner, s.publishTasks(img, row.Preset, row.Format))}, nil
-}
-
-// note is what an optimisation has measured, as it is kept with the rendition.
-type note struct {
-	Before     int64   `json:"before"`          // bytes of the fast rendition
-	Tried      int64   `json:"tried,omitempty"` // bytes of a result that was no smaller, and is not used
-	Encoder    string  `json:"encoder"`
-	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
-}
-
-func (n note) encode() string {
-	text, _ := json.Marshal(n) // numbers and strings can't fail
-	return string(text)
+	result.Before, result.Tried, result.Encoder, result.CPUSeconds = seen.Before, seen.Tried, seen.Encoder, seen.CPUSeconds
+	result.Scores, result.Alternatives = seen.Scores, seen.Formats
+	return result
 }
 
 // optimized takes over what a worker outside has encoded.
@@ -196,10 +253,17 @@ func (s *Service) optimized(ctx context.Context, t task.Task, _ json.RawMessage)
 	if _, err := s.prove(ctx, out, t.Output.Bytes, func(h format.Header) error { return same(h, row) }); err != nil {
 		return work.Outcome{}, err
 	}
-	note := note{Before: row.Bytes, Encoder: "worker " + t.Worker}
-	return s.replace(ctx, img, row, note, t.Output.Bytes, func(fresh *catalog.Rendition) error {
+	tried := note{Before: row.Bytes, Encoder: "worker " + t.Worker}
+	row, err = s.replace(ctx, img, row, tried, t.Output.Bytes, func(fresh *catalog.Rendition) error {
 		return s.keep(ctx, img.Owner, fresh, out)
 	})
+	if err != nil {
+		return orGone(err)
+	}
+	if row.Encoder == "" {
+		return work.Outcome{Result: triedResult(row)}, nil
+	}
+	return s.replaced(ctx, img, row)
 }
 
 // openOutput opens what a worker has uploaded.

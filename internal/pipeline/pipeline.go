@@ -24,6 +24,7 @@ import (
 	"safelight/internal/plan"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
+	"safelight/internal/quality"
 	"safelight/internal/render"
 	"safelight/internal/task"
 	"safelight/internal/work"
@@ -80,7 +81,8 @@ type Deps struct {
 	Publish *publish.Service
 	Purge   *purge.Service
 	Codec   inspector
-	Encoder Encoder // nil where optimize is left to workers outside, or there is none
+	Encoder Encoder // a program of its own; nil where the codec processes optimise, or workers outside, or nobody
+	Outside bool    // optimize is left to workers outside
 	// OptimizePixels is the largest picture that is optimised; 0 is none.
 	OptimizePixels int64
 	Quality        func(options.Options) int // of the fast rendition, 1 to 100
@@ -97,11 +99,16 @@ type Service struct {
 	Deps
 	config  Config
 	presets map[string]options.Options // normalized
+	targets quality.Targets
 }
 
 // New makes a service; presets must have been validated.
 func New(config Config, deps Deps) (*Service, error) {
-	s := &Service{Deps: deps, config: config, presets: make(map[string]options.Options, len(deps.Presets))}
+	targets, err := quality.ParseTargets(config.Target)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Deps: deps, config: config, targets: targets, presets: make(map[string]options.Options, len(deps.Presets))}
 	for name, query := range deps.Presets {
 		o, err := options.Parse(query)
 		if err != nil {

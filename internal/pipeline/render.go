@@ -3,7 +3,6 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"safelight/internal/format"
 	"safelight/internal/options"
 	"safelight/internal/plan"
+	"safelight/internal/quality"
 	"safelight/internal/task"
 	"safelight/internal/work"
 )
@@ -33,6 +33,9 @@ type renditionResult struct {
 	Tried      int64   `json:"tried,omitempty"`  // bytes of a result that was no smaller, and is not used
 	Encoder    string  `json:"encoder,omitempty"`
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+
+	Scores       *quality.Scores `json:"scores,omitempty"`
+	Alternatives []string        `json:"alternatives,omitempty"` // formats that were tried beside this one
 }
 
 func resultOf(r catalog.Rendition) renditionResult {
@@ -141,23 +144,11 @@ func content(e *cache.Entry) io.Reader {
 // keep writes a rendition's bytes to the home store and its row to the catalog.
 // It sets the digest and the length to what was written.
 func (s *Service) keep(ctx context.Context, owner string, r *catalog.Rendition, body io.Reader) error {
-	w, err := s.Home.Create(ctx)
+	release, err := s.storeBytes(ctx, r, body)
+	defer release()
 	if err != nil {
 		return err
 	}
-	defer w.Abort()
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, h), body)
-	if err != nil {
-		return err
-	}
-	r.Bytes, r.Digest = n, asset.Digest(h.Sum(nil))
-	name := blob.RenditionName(r.Digest.String())
-	defer s.Home.Keep(name)()
-	if err := w.Commit(ctx, name); err != nil {
-		return err
-	}
-	s.Home.Trust(name)
 	return s.Catalog.PutRendition(ctx, owner, *r)
 }
 

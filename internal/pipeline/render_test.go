@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"reflect"
 	"testing"
 
 	"safelight/internal/asset"
@@ -26,7 +27,7 @@ func TestRender(t *testing.T) {
 	if !f.atHome(blob.RenditionName(r.Digest.String())) {
 		t.Error("the rendition is not at home")
 	}
-	if result := out.Result.(renditionResult); result != resultOf(r) {
+	if result := out.Result.(renditionResult); !reflect.DeepEqual(result, resultOf(r)) {
 		t.Errorf("%+v", result)
 	}
 	if len(out.Next) != 2 || out.Next[0].Function != Publish || out.Next[1].Function != Optimize || out.Next[0].Owner != "main" || out.Next[1].Owner != "main" {

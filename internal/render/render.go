@@ -30,6 +30,7 @@ type Encoded struct {
 	plan.Result
 	File  *os.File
 	Bytes int64
+	CPU   time.Duration // of the codec process
 }
 
 // Urgency says whether somebody waits for a render.
