@@ -11,7 +11,7 @@ package jpeg
 // 84 to 90 and the 3-norm of butteraugli of 0.73 to 0.88), coarse at SSIMULACRA2
 // of 80. At those, coarse takes 8 % more bytes for the former and fine 6 % more
 // for the latter.
-var fitted = fit{fine: fine, coarse: coarse, fineScale: 3, coarseScale: 7, feedback: 0.35}
+var fitted = fit{fine: fine, coarse: coarse, fineScale: 3, coarseScale: 7, feedback: 0.5}
 
 var fine = parameters{
 	Luma: curve{1.309, 1.49, 2.08, 2.39, 3.842}, LumaMean: 0.906,
