@@ -51,15 +51,37 @@ func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first m
 // jpegs are our own encoder's ways.
 func (e *Engine) jpegs(m metric.Image, s *plan.Search) ([]candidate, error) {
 	if m.Bands == 1 {
-		one, err := ownJPEG(m, jpeg.S444, "grey")
+		one, err := ownJPEG(m, jpegWay{jpeg.S444, 1, "grey"})
 		return []candidate{one}, err
 	}
-	full, err := ownJPEG(m, jpeg.S444, "4:4:4")
-	if err != nil || s.Targets.Score() >= halvedBelow && s.Tier != quality.Max {
-		return []candidate{full}, err
+	var list []candidate
+	for _, way := range ways(s) {
+		c, err := ownJPEG(m, way)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
 	}
-	halved, err := ownJPEG(m, jpeg.S420, "4:2:0")
-	return []candidate{full, halved}, err
+	return list, nil
+}
+
+// jpegWay is a way to use our own encoder.
+type jpegWay struct {
+	sampling jpeg.Subsampling
+	chroma   float64 // factor on the steps of chroma
+	text     string
+}
+
+// ways are those that may come out smallest.
+func ways(s *plan.Search) []jpegWay {
+	full := jpegWay{jpeg.S444, 1, "4:4:4"}
+	switch {
+	case s.Tier == quality.Max:
+		return []jpegWay{full, {jpeg.S444, 1.2, "4:4:4, chroma 1.2"}, {jpeg.S444, 0.85, "4:4:4, chroma 0.85"}, {jpeg.S420, 1, "4:2:0"}}
+	case s.Targets.Score() < halvedBelow:
+		return []jpegWay{full, {jpeg.S420, 1, "4:2:0"}}
+	}
+	return []jpegWay{full}
 }
 
 // halvedBelow is the score from which on halved chroma costs more than it saves
@@ -68,27 +90,27 @@ const halvedBelow = 65
 
 // ownJPEG is our own encoder. Its setting is minus the logarithm of the scale,
 // which scores follow almost in a line.
-func ownJPEG(m metric.Image, s jpeg.Subsampling, text string) (candidate, error) {
-	picture, err := jpeg.Analyse(m.Pix, m.W, m.H, m.Bands, s)
+func ownJPEG(m metric.Image, way jpegWay) (candidate, error) {
+	picture, err := jpeg.Analyse(m.Pix, m.W, m.H, m.Bands, way.sampling)
 	if err != nil {
 		return candidate{}, err
 	}
 	var weights []float32
 	rounds := 0
 	encode := func(x float64) ([]byte, error) {
-		return picture.Encode(nil, jpeg.Settings{Scale: math.Exp(-x), Weights: weights}), nil
+		return picture.Encode(nil, jpeg.Settings{Scale: math.Exp(-x), Chroma: way.chroma, Weights: weights}), nil
 	}
 	return candidate{
-		name: "safelight-" + jpeg.Version, curve: jpegCurves[s], encode: encode,
+		name: "safelight-" + jpeg.Version, family: map[jpeg.Subsampling]string{jpeg.S444: "full", jpeg.S420: "halved"}[way.sampling], curve: jpegCurves[way.sampling], encode: encode,
 		settings: func(x float64) string {
-			text := fmt.Sprintf("%s, scale %.3f", text, math.Exp(-x))
+			text := fmt.Sprintf("%s, scale %.3f", way.text, math.Exp(-x))
 			if rounds > 0 {
 				text += fmt.Sprintf(", %d feedback", rounds)
 			}
 			return text
 		},
-		refine: func(j *judge, best quality.Trial) error {
-			data, err := encode(best.Setting)
+		refine: func(j *judge, setting float64) error {
+			data, err := encode(setting)
 			if err != nil {
 				return err
 			}
@@ -140,7 +162,7 @@ var one = quality.Curve{Points: [][2]float64{{0, 0}, {100, 1}}}
 // candidate makes one whose setting is the saver's Q.
 func (v viaVips) candidate(curve quality.Curve, note string, args ...vips.Arg) candidate {
 	return candidate{
-		name: v.engine.encoder(v.format), curve: curve,
+		name: v.engine.encoder(v.format), family: note, curve: curve,
 		settings: func(x float64) string {
 			if curve.Max == 0 {
 				return note

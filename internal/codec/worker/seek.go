@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"safelight/internal/fault"
+	"safelight/internal/format"
 	"safelight/internal/plan"
 	"safelight/internal/quality"
 )
@@ -17,17 +18,20 @@ import (
 // candidate is an encoder in one way of using it, with one setting left open.
 type candidate struct {
 	name     string // with its version
+	family   string // of candidates that come out alike with the same setting
 	curve    quality.Curve
 	settings func(x float64) string
 	encode   func(x float64) ([]byte, error)
-	refine   func(j *judge, best quality.Trial) error // closes the loop with a distance map; nil where it can't
+	refine   func(j *judge, setting float64) error // closes the loop with a distance map; nil where it can't
 }
 
-// found is the best result so far.
+// found is a result.
 type found struct {
 	data     []byte
 	measured plan.Measured
 	margin   float64
+	by       *candidate
+	setting  float64
 }
 
 // seek encodes the picture with the encoder and setting that come out smallest
@@ -63,15 +67,18 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 	if err != nil {
 		return result, err
 	}
-	var best *found
-	for _, c := range candidates {
-		if best, err = seekWith(c, j, s, features, best); err != nil {
+	k := &seeker{judge: j, format: s.Format, features: features}
+	if err := k.all(candidates); err != nil {
+		return result, err
+	}
+	if s.Search.Tier == quality.Max && j.maps() {
+		if err := k.closed(); err != nil {
 			return result, err
 		}
 	}
-	best.measured.Targets = j.targets
-	result.Measured = &best.measured
-	return result, write(p.files.Output, best.data)
+	k.best.measured.Targets, k.best.measured.Trials = j.targets, k.trials
+	result.Measured = &k.best.measured
+	return result, write(p.files.Output, k.best.data)
 }
 
 // asGood is the target that a plain encoder's result with Save's quality gives.
@@ -111,63 +118,71 @@ const (
 	trials = 5
 )
 
-// seekWith searches with one candidate; the result is the better of its and best.
-func seekWith(c candidate, j *judge, s plan.Save, f quality.Features, best *found) (*found, error) {
-	mine := &found{margin: math.Inf(-1)}
-	try := func(x float64) (quality.Trial, error) {
+// seeker looks for the best result of several candidates.
+type seeker struct {
+	judge    *judge
+	format   format.Format
+	features quality.Features
+	best     *found
+	trials   int
+}
+
+// all searches with each candidate.
+func (k *seeker) all(candidates []candidate) error {
+	for i := range candidates {
+		c := &candidates[i]
+		guess := c.curve.Guess(k.judge.targets, k.features)
+		if k.best != nil && k.best.by.family == c.family {
+			guess = k.best.setting // they hardly differ in it
+		}
+		if err := k.with(c, guess); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// with searches with one candidate, as long as it may become the best.
+func (k *seeker) with(c *candidate, guess float64) error {
+	rival := k.best
+	_, err := quality.Search(c.curve, k.judge.targets, guess, trials, func(x float64) (quality.Trial, error) {
 		data, err := c.encode(x)
 		if err != nil {
 			return quality.Trial{}, err
 		}
-		scores, err := j.score(data, s.Format)
+		scores, err := k.judge.score(data, k.format)
 		if err != nil {
 			return quality.Trial{}, err
 		}
-		t := quality.Trial{Bytes: int64(len(data)), Scores: scores}
-		mine.consider(c, x, data, scores, j.targets.Margin(scores))
-		mine.measured.Trials++
-		if best != nil && best.measured.Met && float64(len(data))*math.Exp(-pointCost*j.targets.Margin(scores)) > chance*float64(len(best.data)) {
-			return t, errBeaten
+		k.trials++
+		margin := k.judge.targets.Margin(scores)
+		mine := &found{data: data, margin: margin, by: c, setting: x,
+			measured: plan.Measured{Encoder: c.name, Settings: c.settings(x), Scores: scores, Met: margin >= 0}}
+		if k.best == nil || mine.better(k.best) {
+			k.best = mine
 		}
-		return t, nil
+		if rival != nil && rival.measured.Met && float64(len(data))*math.Exp(-pointCost*margin) > chance*float64(len(rival.data)) {
+			return quality.Trial{}, errBeaten
+		}
+		return quality.Trial{Bytes: int64(len(data)), Scores: scores}, nil
+	})
+	if errors.Is(err, errBeaten) {
+		return nil
 	}
-	guess := c.curve.Guess(j.targets, f)
-	outcome, err := quality.Search(c.curve, j.targets, guess, trials, try)
-	if err == nil && s.Search.Tier == quality.Max && c.refine != nil && j.maps() && outcome.Met {
-		err = c.closed(j, outcome.Best, try)
-	}
-	if err != nil && !errors.Is(err, errBeaten) {
-		return best, err
-	}
-	mine.measured.Encoder = c.name
-	if best == nil {
-		return mine, nil
-	}
-	total := best.measured.Trials + mine.measured.Trials
-	if mine.better(best) {
-		best = mine
-	}
-	best.measured.Trials = total
-	return best, nil
-}
-
-// closed has the encoder refined by the distance map of its best result, and
-// searches again from there.
-func (c *candidate) closed(j *judge, best quality.Trial, try func(float64) (quality.Trial, error)) error {
-	if err := c.refine(j, best); err != nil {
-		return err
-	}
-	_, err := quality.Search(c.curve, j.targets, best.Setting, trials, try)
 	return err
 }
 
-// consider takes a trial over if it is better than what was found before.
-func (f *found) consider(c candidate, x float64, data []byte, s quality.Scores, margin float64) {
-	trial := &found{data: data, margin: margin, measured: plan.Measured{Settings: c.settings(x), Scores: s, Met: margin >= 0}}
-	if f.data == nil || trial.better(f) {
-		f.data, f.margin = trial.data, trial.margin
-		f.measured.Settings, f.measured.Scores, f.measured.Met = trial.measured.Settings, s, margin >= 0
+// closed has the best encoder refined by the distance map of its result, and
+// searches again from there.
+func (k *seeker) closed() error {
+	c := k.best.by
+	if c.refine == nil || !k.best.measured.Met {
+		return nil
 	}
+	if err := c.refine(k.judge, k.best.setting); err != nil {
+		return err
+	}
+	return k.with(c, k.best.setting)
 }
 
 // better prefers what reaches the targets, then what is smaller; of what misses

@@ -62,6 +62,23 @@ func TestLargerScaleSmallerFile(t *testing.T) {
 	}
 }
 
+func TestChroma(t *testing.T) {
+	t.Parallel()
+	const w, h = 120, 80
+	p := analyse(t, photoLike(w, h), w, h, 3, S444)
+	plain := p.Encode(nil, Settings{Scale: 4})
+	if !bytes.Equal(plain, p.Encode(nil, Settings{Scale: 4, Chroma: 1})) {
+		t.Error("a factor of 1 for chroma is not that of none")
+	}
+	luma := p.table[0]
+	if n := len(p.Encode(nil, Settings{Scale: 4, Chroma: 2})); n >= len(plain) || p.table[0] != luma {
+		t.Errorf("a factor of 2 for chroma takes %d bytes, and 1 takes %d", n, len(plain))
+	}
+	for _, c := range []float64{math.NaN(), math.Inf(1), -1, 1e-9} {
+		decode(t, p.Encode(nil, Settings{Scale: 4, Chroma: c}))
+	}
+}
+
 func TestWeightsKeepDetail(t *testing.T) {
 	t.Parallel()
 	const w, h = 128, 64

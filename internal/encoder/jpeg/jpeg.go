@@ -20,7 +20,7 @@ type Subsampling int
 // The subsamplings. A grey picture has no chroma and disregards them.
 const (
 	S444 Subsampling = iota // as many as luma
-	S420                    // one for each 2 × 2 of luma
+	S420                    // one for each 2 × 2 of luma; takes more bytes than S444 at scores of 65 and more
 )
 
 // Version names the encoder's choices: it changes when the same picture and
@@ -65,9 +65,14 @@ type component struct {
 // Settings are what one Encode is asked for.
 type Settings struct {
 	// Scale is the quantisation scale, about 0.5 (hardly any loss) to 60
-	// (blocks to be seen); larger gives smaller files. About 3 looks like the
-	// original, about 12 is good for a page. It is clamped to 0.1 … 200.
+	// (blocks to be seen); larger gives smaller files. Photographs score about
+	// 88 by SSIMULACRA2 at 2.5, 80 at 6 and 65 at 15. It is clamped to
+	// 0.1 … 200.
 	Scale float64
+	// Chroma is what the quantisation steps of chroma are multiplied by; 0 is
+	// 1. Pictures differ in what suits them best, between about 0.8 and 1.25;
+	// it is clamped to 0.1 … 10.
+	Chroma float64
 	// Weights has one number for each 8 × 8 luma block in raster order, or
 	// is nil: 1 is neutral, larger keeps more detail there. One of another
 	// length is disregarded.
@@ -122,6 +127,11 @@ func (p *Picture) Encode(dst []byte, s Settings) []byte {
 	}
 	scale := min(max(s.Scale, minScale), maxScale)
 	v := fitted.at(scale)
+	if s.Chroma > 0 {
+		chroma := min(max(s.Chroma, 0.1), 10)
+		v.Blue *= chroma
+		v.Red *= chroma
+	}
 	p.table = v.tables(scale)
 	p.weigh(&v, s.Weights)
 	p.quantise(&v)

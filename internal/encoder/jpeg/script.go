@@ -33,7 +33,7 @@ func (p *Picture) plan() []pass {
 	p.planning.known = make(map[pass]int)
 	// A quarter of a large picture is enough to choose by.
 	p.planning.every = 1
-	if p.components[0].down >= 64 {
+	if p.components[0].down >= 32 {
 		p.planning.every = 4
 	}
 	script := p.planMeans()
