@@ -103,7 +103,7 @@ func TestSearchReachesItsTarget(t *testing.T) {
 				if score > target+3 && target > 50 {
 					t.Errorf("%s at %g: %d bytes score %.2f after %d trials (%s)", f, target, len(out), score, m.Trials, m.Settings)
 				}
-				if m.Encoder == "" || m.Settings == "" || m.Trials < 1 || m.Trials > 16 {
+				if m.Encoder == "" || m.Settings == "" || m.Trials < 1 || m.Trials > 24 || tier == quality.Balanced && m.Trials > 10 {
 					t.Errorf("%+v", m)
 				}
 				switch {
