@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -44,6 +45,31 @@ func renderJob(side int) plan.Job {
 		Load:  plan.Load{Format: format.JPEG},
 		Steps: []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: side, H: side}}}, {SRGB: true}},
 		Save:  &plan.Save{Format: format.JPEG, Quality: 80},
+	}
+}
+
+// Each job is told its own processor time: together they are the pool's, and a
+// large picture costs more than a small one in the same process.
+func TestCPUOfEachJob(t *testing.T) {
+	p, _ := onlyProcess(t)
+	var spent []time.Duration
+	var sum float64
+	for _, side := range []int{64, 1600, 64} {
+		job := renderJob(side)
+		job.Save = &plan.Save{Format: format.WebP, Quality: 80, Effort: 6}
+		out, err := p.Run(context.Background(), Background, job, file(t, photo(t, 1600, 1200)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Close()
+		spent = append(spent, out.CPU)
+		sum += out.CPU.Seconds()
+	}
+	if spent[0] <= 0 || spent[2] <= 0 || spent[1] < 2*max(spent[0], spent[2]) {
+		t.Errorf("64, 1600 and 64 px wide take %v of processor time", spent)
+	}
+	if all := p.Stats().CPUSeconds; math.Abs(all-sum) > 1e-6 {
+		t.Errorf("the pool spent %g s; its jobs %g s", all, sum)
 	}
 }
 

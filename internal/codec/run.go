@@ -22,6 +22,7 @@ type Output struct {
 	plan.Result
 	File  *os.File
 	Bytes int64
+	CPU   time.Duration // processor time that the process spent on the job
 }
 
 // Close gives the memory of the result back.
@@ -131,7 +132,7 @@ func (p *Pool) do(ctx context.Context, class Class, job *plan.Job, one *process,
 			healthy = false
 		}
 	}
-	p.account(one, healthy, why, err)
+	out.CPU = p.account(one, healthy, why, err)
 	p.release(one, class, healthy && !p.recycle(one))
 	return err
 }
@@ -207,15 +208,16 @@ func seal(out *Output, most int64) error {
 	return nil
 }
 
-// account counts a job.
-func (p *Pool) account(one *process, healthy bool, why reason, err error) {
+// account counts a job, and tells its processor time.
+func (p *Pool) account(one *process, healthy bool, why reason, err error) time.Duration {
 	one.jobs++
 	before := one.cpu
 	one.cpu = one.clock()
+	spent := one.cpu - before
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Jobs++
-	p.stats.CPUSeconds += (one.cpu - before).Seconds()
+	p.stats.CPUSeconds += spent.Seconds()
 	if err != nil {
 		p.stats.Failed++
 	}
@@ -226,6 +228,7 @@ func (p *Pool) account(one *process, healthy bool, why reason, err error) {
 	default:
 		p.stats.Crashes++
 	}
+	return spent
 }
 
 // recycle tells whether a healthy process has served long enough.
