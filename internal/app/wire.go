@@ -30,7 +30,7 @@ func (w worker) Render(ctx context.Context, urgency render.Urgency, job plan.Job
 	if err := examine(out, job.Save.Format); err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes}, nil
+	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes, CPU: out.CPU}, nil
 }
 
 // examine looks at a result before anybody is given it: some encoders report

@@ -64,7 +64,7 @@ func TestBuiltin(t *testing.T) {
 			}
 			continue
 		}
-		if r.Bytes >= fast.Bytes || r.Format != fast.Format || r.Variant != fast.Variant || r.Encoder != n.Encoder || n.Scores == nil || n.Settings == "" || n.Trials < 1 {
+		if r.Bytes >= fast.Bytes || r.Format != fast.Format || r.Variant != fast.Variant || r.Encoder != n.Encoder || n.Scores == nil || n.Settings == "" || n.Trials < 1 || n.CPUSeconds <= 0 {
 			t.Errorf("%s: %+v, %+v", preset, r, n)
 		}
 		if preset == "q" {

@@ -78,7 +78,7 @@ func (c codecs) Render(ctx context.Context, _ render.Urgency, job plan.Job, inpu
 	if err != nil {
 		return nil, err
 	}
-	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes}, nil
+	return &render.Encoded{Result: out.Result, File: out.File, Bytes: out.Bytes, CPU: out.CPU}, nil
 }
 
 func (codecs) Inspect(ctx context.Context, job plan.Job, source *os.File) (plan.Result, error) {

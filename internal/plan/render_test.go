@@ -32,6 +32,9 @@ func show(t testing.TB, p plan.Plan) string {
 		parts = append(parts, showStep(t, s))
 	}
 	save := fmt.Sprintf("%s q%d", p.Job.Save.Format, p.Job.Save.Quality)
+	if p.Job.Save.Search != nil {
+		save = fmt.Sprintf("%s %s %s", p.Job.Save.Format, p.Job.Save.Search.Tier, p.Job.Save.Search.Targets)
+	}
 	if p.Job.Save.KeepICC {
 		save += " icc"
 	}
@@ -99,26 +102,26 @@ func render(t testing.TB, query string, h format.Header) (plan.Plan, error) {
 
 func TestRender(t *testing.T) {
 	t.Parallel()
-	const flat, end = "flatten ffffffff", "jpeg q80"
+	const flat, end = "flatten ffffffff", "jpeg fast 80"
 	tests := []struct {
 		name, query string
 		h           format.Header
 		want        string
 	}{
 		{"re-encoded", "q=70", jpeg, "jpeg | srgb | flatten ffffffff | jpeg q70 | 4000x3000"},
-		{"other format", "format=webp", jpeg, "jpeg | srgb | webp q78 | 4000x3000"},
-		{"profile kept", "strip=0", jpeg, "jpeg | flatten ffffffff | jpeg q80 icc | 4000x3000"},
-		{"never enlarged", "w=5000", jpeg, "jpeg | srgb | flatten ffffffff | jpeg q80 | 4000x3000"},
+		{"other format", "format=webp", jpeg, "jpeg | srgb | webp fast 80 | 4000x3000"},
+		{"profile kept", "strip=0", jpeg, "jpeg | flatten ffffffff | jpeg fast 80 icc | 4000x3000"},
+		{"never enlarged", "w=5000", jpeg, "jpeg | srgb | flatten ffffffff | jpeg fast 80 | 4000x3000"},
 		{"an eighth", "w=500", jpeg, "jpeg/8 | resize 500x375 | srgb | " + flat + " | " + end + " | 500x375"},
 		{"just more than an eighth", "w=501", jpeg, "jpeg/4 | resize 501x376 | srgb | " + flat + " | " + end + " | 501x376"},
 		{"a quarter", "w=1000", jpeg, "jpeg/4 | resize 1000x750 | srgb | " + flat + " | " + end + " | 1000x750"},
 		{"a half", "w=1001", jpeg, "jpeg/2 | resize 1001x751 | srgb | " + flat + " | " + end + " | 1001x751"},
 		{"more than a half", "w=2001", jpeg, "jpeg | resize 2001x1501 | srgb | " + flat + " | " + end + " | 2001x1501"},
 		{"one side decides", "w=500&h=3000&fit=fill", jpeg, "jpeg | resize 500x3000 | srgb | " + flat + " | " + end + " | 500x3000"},
-		{"WebP scales on load", "w=500", webp, "webp*0.125 | resize 500x375 | srgb | webp q78 | 500x375"},
+		{"WebP scales on load", "w=500", webp, "webp*0.125 | resize 500x375 | srgb | webp fast 80 | 500x375"},
 		{"PNG doesn't", "w=40", png, "png | resize 40x30 | srgb | png q0 | 40x30"},
 		{"orientation after scaling", "w=375", turnd, "jpeg/8 | resize 500x375 | srgb | orient 6 | " + flat + " | " + end + " | 375x500"},
-		{"orientation alone", "q=80", turnd, "jpeg | srgb | orient 6 | " + flat + " | " + end + " | 3000x4000"},
+		{"orientation alone", "q=80", turnd, "jpeg | srgb | orient 6 | " + flat + " | " + "jpeg q80" + " | 3000x4000"},
 		{"crop as stored", "crop=100,200,300,400", jpeg, "jpeg | crop 100,200,300,400 of 4000x3000 | srgb | " + flat + " | " + end + " | 300x400"},
 		{"crop of a turned one", "crop=100,200,300,400", turnd, "jpeg | crop 200,2600,400,300 of 4000x3000 | srgb | orient 6 | " + flat + " | " + end + " | 300x400"},
 		{"crop over the edge", "crop=3900,2900,300,400", jpeg, "jpeg | crop 3900,2900,100,100 of 4000x3000 | srgb | " + flat + " | " + end + " | 100x100"},

@@ -37,6 +37,9 @@ type found struct {
 // seek encodes the picture with the encoder and setting that come out smallest
 // at the targets, and writes what they make to the output.
 func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
+	if s.Search.Tier == quality.Fast {
+		return e.predicted(p, s)
+	}
 	defer roomy()()
 	result, err := p.writable(s.Format)
 	if err == nil {
@@ -50,9 +53,6 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 		return result, err
 	}
 	features := quality.Look(first.Pix, first.W, first.H, first.Bands)
-	if s.Search.Tier == quality.Fast {
-		return e.predicted(p, s, features)
-	}
 	j, err := newJudge(p, s.Search.Targets, e.jxl)
 	if err != nil {
 		return result, err
@@ -197,8 +197,16 @@ func (f *found) better(than *found) bool {
 	return f.margin > than.margin
 }
 
+// predictPixels is up to which size a picture is held in memory to be looked at
+// before it is encoded; larger ones stream from the decoder to the encoder.
+const predictPixels = 4_000_000
+
 // predicted encodes once, with the setting that a picture like this one needs.
-func (e *Engine) predicted(p *picture, s plan.Save, f quality.Features) (plan.Result, error) {
+func (e *Engine) predicted(p *picture, s plan.Save) (plan.Result, error) {
+	f, err := p.look()
+	if err != nil {
+		return plan.Result{}, err
+	}
 	curve, ok := fastCurves[s.Format]
 	if !ok {
 		return plan.Result{}, fault.New(fault.Invalid, "a target needs a format with a quality: JPEG, WebP or AVIF")
@@ -208,6 +216,21 @@ func (e *Engine) predicted(p *picture, s plan.Save, f quality.Features) (plan.Re
 	result, err := p.save(s, p.files.Output)
 	result.Measured = &plan.Measured{Targets: search.Targets, Encoder: e.encoder(s.Format), Settings: fmt.Sprintf("Q %d, effort %d", s.Quality, s.Effort)}
 	return result, err
+}
+
+// look measures what predictions go by.
+func (p *picture) look() (quality.Features, error) {
+	if size := p.size(); size.W*size.H > predictPixels || len(p.frames) > 1 {
+		return quality.Typical, nil
+	}
+	if err := p.hold(); err != nil {
+		return quality.Typical, err
+	}
+	m, err := raster(p.frames[0])
+	if err == errDepth { // a colour profile that is kept
+		return quality.Typical, nil
+	}
+	return quality.Look(m.Pix, m.W, m.H, m.Bands), err
 }
 
 // write fills an empty file.
