@@ -36,6 +36,12 @@ type presetInfo struct {
 	Optimized map[string]any  `json:"optimized"`
 	Error     string          `json:"error"`
 	Published []publishedInfo `json:"published"`
+
+	Alternatives []struct {
+		Format string `json:"format"`
+		Bytes  int64  `json:"bytes"`
+		SHA256 string `json:"sha256"`
+	} `json:"alternatives"`
 }
 
 type publishedInfo struct {
@@ -86,13 +92,21 @@ func somePhotos(t *testing.T) []file {
 // appear, are compressed, published and overwritten there, local copies expire,
 // and everything is still served; what is deleted goes everywhere.
 func TestWholeWay(t *testing.T) {
-	if _, err := exec.LookPath("guetzli"); err != nil {
-		t.Skip("guetzli is not installed")
-	}
+	t.Run("builtin", func(t *testing.T) { wholeWay(t, "builtin") })
+	t.Run("guetzli", func(t *testing.T) {
+		if _, err := exec.LookPath("guetzli"); err != nil {
+			t.Skip("guetzli is not installed")
+		}
+		wholeWay(t, "guetzli")
+	})
+}
+
+func wholeWay(t *testing.T, encoder string) {
 	files := somePhotos(t)
 	data, archive := t.TempDir(), t.TempDir()
 	env := []string{
 		"SAFELIGHT_PRESETS={thumb: w=96&format=jpeg&q=90, cover: w=160&h=90&fit=cover&format=jpeg&q=95}",
+		"SAFELIGHT_PIPELINE_ENCODER=" + encoder,
 		"SAFELIGHT_DESTINATIONS={archive: {url: 'file://" + archive + "'}}", "SAFELIGHT_PIPELINE_EXPIRE=3s", "SAFELIGHT_SWEEP_GRACE=0s", "SAFELIGHT_SWEEP_EVERY=200ms",
 	}
 	s := start(t, data, env...)

@@ -14,7 +14,8 @@ import (
 )
 
 // drawing is the fraction of equal neighbours above which a picture is likely
-// to be a drawing or a screenshot, which lossless formats suit.
+// to be a drawing or a screenshot, which lossless formats suit. They suit most
+// animations too.
 const drawing = 0.35
 
 // candidates lists the ways to encode a picture in the format, the likeliest
@@ -36,7 +37,7 @@ func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first m
 			return []candidate{v.losslessWebP(most)}, nil
 		}
 		list := []candidate{v.webP()}
-		if f.Flat > drawing || most && f.Flat > drawing/4 {
+		if f.Flat > drawing || len(p.frames) > 1 || most && f.Flat > drawing/4 {
 			list = append(list, v.losslessWebP(most), v.nearLossless())
 		}
 		return list, nil

@@ -72,7 +72,7 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 		return result, err
 	}
 	if s.Search.Tier == quality.Max && j.maps() {
-		if err := k.closed(); err != nil {
+		if err := errors.Join(k.closed(), k.complete()); err != nil {
 			return result, err
 		}
 	}
@@ -183,6 +183,18 @@ func (k *seeker) closed() error {
 		return err
 	}
 	return k.with(c, k.best.setting)
+}
+
+// complete measures butteraugli of the best result, if nobody has yet.
+func (k *seeker) complete() error {
+	if k.best.measured.Scores.Butteraugli != 0 {
+		return nil
+	}
+	k.judge.wantMap = true
+	scores, err := k.judge.score(k.best.data, k.format)
+	k.judge.wantMap = false
+	k.best.measured.Scores = scores
+	return err
 }
 
 // better prefers what reaches the targets, then what is smaller; of what misses

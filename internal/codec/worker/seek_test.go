@@ -106,6 +106,9 @@ func TestSearchReachesItsTarget(t *testing.T) {
 				if m.Encoder == "" || m.Settings == "" || m.Trials < 1 || m.Trials > 24 || tier == quality.Balanced && m.Trials > 10 {
 					t.Errorf("%+v", m)
 				}
+				if measured := m.Scores.Butteraugli > 0; measured != (tier == quality.Max && engine.jxl != nil && engine.jxl.HasButteraugli()) {
+					t.Errorf("%s, %s: %+v", f, tier, m.Scores)
+				}
 				switch {
 				case tier == quality.Max && len(out) > last:
 					t.Errorf("%s: more effort gives %d bytes in the place of %d", f, len(out), last)
