@@ -92,7 +92,7 @@ var fields = []Field{
 		read: readFormat, write: writeFormat,
 	},
 	{
-		Name: "q", Type: "string", Range: "1 to 100, or auto", Default: "auto", Doc: "Quality of a lossy format; auto takes the format's usual one.",
+		Name: "q", Type: "string", Range: "1 to 100, or auto", Default: "auto", Doc: "Quality of a lossy format; auto predicts from the picture what gives it a good score, the same for every format and picture.",
 		read: readQuality, write: func(o *Options) string { return nonzero(o.Quality) },
 	},
 	boolField("lossless", "0", "Encodes WebP and AVIF without loss.", func(o *Options) *bool { return &o.Lossless }),
