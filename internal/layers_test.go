@@ -22,7 +22,7 @@ var layers = [][]string{
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric"},
 	3: {"ingest", "render", "purge", "publish", "work", "pipeline"},
 	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
-	5: {"httpapi", "httpapi/taskapi", "client"},
+	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 

@@ -1,4 +1,5 @@
-// Package cli is the command line: safelight serve, version, config, tasks.
+// Package cli is the command line: safelight serve, optimize, version, config,
+// tasks.
 package cli
 
 import (
@@ -25,10 +26,11 @@ import (
 var Version = "dev"
 
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Take uploads and answer with renditions."`
-	Version versionCommand `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
-	Config  configCommand  `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
-	Tasks   tasksCommand   `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
+	Serve    serveCommand    `cmd:"" help:"Take uploads and answer with renditions."`
+	Optimize optimizeCommand `cmd:"" help:"Make picture files smaller at a quality that is measured; needs no server."`
+	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
+	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
+	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
 }
 
 // settings are the flags that every command which reads the configuration has.

@@ -44,6 +44,12 @@ func table(w io.Writer, tasks []taskapi.Task, now time.Time, width int) error {
 		}
 		rows = append(rows, []string{t.ID, t.Function, name(t, width > 0), standing(t, now, width > 0), attempt, age(now.Sub(t.Created)), plain(t.Error)})
 	}
+	return columns(w, rows, width)
+}
+
+// columns writes rows, the first of which are headings, below each other; the
+// last column is cut to what a terminal of width columns has left.
+func columns(w io.Writer, rows [][]string, width int) error {
 	widths := make([]int, len(rows[0])-1)
 	used := 0
 	for i := range widths {
@@ -165,8 +171,13 @@ const barWidth = 30
 
 // bar is progress with a bar before it, cut to a terminal of width columns.
 func bar(t taskapi.Task, width int) string {
-	full := min(max(t.Progress, 0), 100) * barWidth / 100
-	line := "[" + strings.Repeat("#", full) + strings.Repeat("-", barWidth-full) + "] " + progress(t)
+	return gauge(t.Progress, progress(t), width)
+}
+
+// gauge is a bar of so many percent before a text.
+func gauge(percent int, text string, width int) string {
+	full := min(max(percent, 0), 100) * barWidth / 100
+	line := "[" + strings.Repeat("#", full) + strings.Repeat("-", barWidth-full) + "] " + text
 	if width <= 1 {
 		return line
 	}
