@@ -63,7 +63,7 @@ func (r *Report) show(p *picture, m made) pair {
 	from, before := p.header.Format, p.info.Size()
 	switch {
 	case from == format.TIFF || from == format.HEIC:
-		return pair{why: fmt.Sprintf("Browsers show no %s, so the pictures are not compared here.", from)}
+		return pair{why: fmt.Sprintf("Few browsers show %s, so the pictures are not compared here.", from)}
 	case !r.reserve(before, m.Bytes):
 		return pair{over: true, why: "The pictures are too large to be shown here."}
 	}
