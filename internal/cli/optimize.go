@@ -38,7 +38,7 @@ func (optimizeCommand) Help() string {
 
 Results have no metadata: Exif orientation is undone, colours become sRGB of 8 bits, transparency is laid on white for JPEG. HEIC and TIFF become JPEG unless --format says otherwise. Without -o and --in-place nothing is written, only measured.
 
-A source is kept where its own format comes out no smaller, or the target can't be reached; with -o it is then copied as it is, metadata included.
+A source is kept where its own format comes out no smaller, or the target can't be reached; with -o it is then copied as it is, metadata included. Files are measured against what they are now: running --in-place again makes lossy pictures a little worse each time.
 
 Examples:
 

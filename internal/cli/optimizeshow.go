@@ -38,10 +38,10 @@ func (s *show) one(r optimize.Result) error {
 	}
 	s.clear()
 	if r.State == optimize.Failed {
-		fmt.Fprintf(os.Stderr, "safelight: %s: %s\n", printable(r.File), plain(r.Error))
+		fmt.Fprintf(os.Stderr, "safelight: %s: %s\n", printable(r.File), printable(r.Error))
 	}
 	for _, w := range r.Warnings {
-		fmt.Fprintf(os.Stderr, "safelight: %s: %s\n", printable(r.File), plain(w))
+		fmt.Fprintf(os.Stderr, "safelight: %s: %s\n", printable(r.File), printable(w))
 	}
 	s.done = min(s.done+1, s.total)
 	s.bar()
@@ -126,14 +126,14 @@ func optimizedRows(results []optimize.Result, short bool) [][]string {
 func by(r optimize.Result) string {
 	switch {
 	case r.State == optimize.Kept:
-		return "kept: " + plain(r.Reason)
+		return "kept: " + printable(r.Reason)
 	case r.Settings == "":
 		return r.Encoder
 	}
 	return r.Encoder + " (" + r.Settings + ")"
 }
 
-// printable is a file's name for a terminal.
+// printable is text with names of files for a terminal.
 func printable(name string) string { return plain(strings.ToValidUTF8(name, "\ufffd")) }
 
 // cutFront shortens a path to a number of characters, and keeps its end.

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"safelight/internal/format"
 	"safelight/internal/scrub"
@@ -136,11 +139,21 @@ func (r *Report) Write(w io.Writer, c Config, results []Result) error {
 			p.Left++
 		}
 		p.Files = append(p.Files, shown{
-			File: result.File, State: result.State, Width: result.Width, Height: result.Height,
+			File: legible(result.File), State: result.State, Width: result.Width, Height: result.Height,
 			Before: pair.before, After: pair.after, Why: pair.why, Facts: facts(result),
 		})
 	}
 	return reportPage.Execute(w, p)
+}
+
+// legible is text without what is no character; names of files can hold anything.
+func legible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text) // which makes invalid bytes the same
 }
 
 // hash is how a content security policy names a text.
@@ -164,7 +177,7 @@ func facts(r Result) []fact {
 	list := []fact{{"State", string(r.State)}}
 	add := func(when bool, name, text string, args ...any) {
 		if when {
-			list = append(list, fact{name, fmt.Sprintf(text, args...)})
+			list = append(list, fact{name, legible(fmt.Sprintf(text, args...))})
 		}
 	}
 	add(r.Error != "", "Error", "%s", r.Error)
