@@ -56,7 +56,7 @@ func (r *run) file(ctx context.Context, s Source, wanted string) Result {
 	if err != nil {
 		return result.fail(err)
 	}
-	if p.header.Pages > 1 && !p.header.Animated {
+	if p.header.Pages > 1 && p.header.Format == format.TIFF { // others count parts of the picture too
 		result.Warnings = append(result.Warnings, fmt.Sprintf("only the first of its %d pages is taken", p.header.Pages))
 	}
 	outputs, spent, err := r.encodeAll(ctx, p, list, &result)

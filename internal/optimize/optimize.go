@@ -81,7 +81,7 @@ func (r Result) fail(err error) Result {
 // describe says what is wrong without naming the file, which is named beside it.
 func describe(err error) string {
 	if e := fault.As(err); e != nil {
-		if e.Limit != "" && !strings.Contains(e.Message, e.Limit) {
+		if strings.Contains(e.Limit, ".") && !strings.Contains(e.Message, e.Limit) { // it is a setting's name
 			return e.Message + " (" + e.Limit + ")"
 		}
 		return e.Message

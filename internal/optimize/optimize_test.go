@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/plan"
 	"safelight/internal/quality"
@@ -269,6 +270,43 @@ func TestSize(t *testing.T) {
 	for bytes, want := range map[int64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 99_400: "99.4 kB", 99_600: "100 kB", 999_600: "1.0 MB", 5_000_000_000: "5.0 GB", -1500: "-1500 B"} {
 		if got := Size(bytes); got != want {
 			t.Errorf("%d: %s; want %s", bytes, got, want)
+		}
+	}
+}
+
+// What a limit of the configuration stops names the setting.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	dir := put(t, map[string][]byte{"a.png": asPNG(t, scene(96, 64, 255))})
+	pool := openPool(t)
+	c := config(75)
+	c.Plan.MaxAVIFPixels, c.Format = 100, format.AVIF
+	if r := optimized(t, pool, c, dir)["a.png"]; r.State == Failed {
+		t.Errorf("a limit for requests is in force: %+v", r)
+	}
+	c.Plan.MaxOutputPixels = 100
+	if r := optimized(t, pool, c, dir)["a.png"]; r.State != Failed || !strings.HasSuffix(r.Error, "the limit is 100 (render.max_output_pixels)") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	_, missing := os.Open("/nowhere/at/all")
+	tests := []struct {
+		err  error
+		want string
+	}{
+		{missing, "no such file or directory"},
+		{os.Rename("/nowhere/a", "/nowhere/b"), "no such file or directory"},
+		{fault.Limit(fault.Invalid, "render.max", 1, 2, "too many"), "too many (render.max)"},
+		{fault.Limit(fault.Invalid, "side of it", 1, 2, "too long"), "too long"},
+		{fault.Wrap(fault.Unprocessable, errors.New("VipsJpeg: secrets"), "it is damaged"), "it is damaged"},
+		{errors.New("else"), "else"},
+	}
+	for _, c := range tests {
+		if got := describe(c.err); got != c.want {
+			t.Errorf("%v: %s; want %s", c.err, got, c.want)
 		}
 	}
 }
