@@ -164,9 +164,13 @@ func (c Config) searchMemory(job *plan.Job) int64 {
 	return min(int64(megapixels(job)*float64(per)), c.SearchBytes)
 }
 
-// megapixels estimates a job's output from its steps. Where they leave the size
-// to the source, or there may be many frames, it is a large guess.
+// megapixels is the size of a job's output, or an estimate from its steps. Where
+// they leave the size to the source, or there may be many frames, it is a large
+// guess.
 func megapixels(job *plan.Job) float64 {
+	if job.Pixels > 0 {
+		return float64(job.Pixels) / 1e6
+	}
 	const unknown = 24
 	mp := float64(unknown)
 	for _, s := range job.Steps {

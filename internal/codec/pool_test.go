@@ -467,6 +467,9 @@ func TestConfig(t *testing.T) {
 
 // A job that measures its result may take more memory than others, and no other may.
 func TestSearchMemory(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector's own memory counts")
+	}
 	cfg := single()
 	cfg.MemoryBytes = 96 << 20
 	job := plan.Job{Load: plan.Load{Format: format.JPEG}, Steps: []plan.Step{{Resize: &plan.Resize{To: geom.Size{W: 1500, H: 1000}, Exact: true}}},

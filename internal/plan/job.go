@@ -18,6 +18,7 @@ type Job struct {
 	Steps   []Step `json:"steps,omitempty"`
 	Save    *Save  `json:"save,omitempty"`
 	Inspect bool   `json:"inspect,omitempty"`
+	Pixels  int64  `json:"pixels,omitempty"` // of all frames of the result, at most, where that is known
 
 	Transcode *Transcode `json:"transcode,omitempty"` // instead of all others
 }

@@ -37,6 +37,7 @@ func (c Config) Render(o options.Options, h format.Header, overlay *Overlay) (Pl
 		return Plan{}, err
 	}
 	b.job.Save = c.save(o)
+	b.job.Pixels = int64(b.out.W) * int64(b.out.H) * int64(b.frameCount)
 	return Plan{Job: b.job, Out: b.out, Frames: b.frameCount, Cost: b.cost()}, nil
 }
 

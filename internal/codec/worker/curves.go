@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"strings"
+
 	"safelight/internal/encoder/jpeg"
 	"safelight/internal/format"
 	"safelight/internal/quality"
@@ -44,7 +46,7 @@ func (e *Engine) encoder(f format.Format) string {
 	}[f] {
 		for _, l := range e.libraries {
 			if l.Name == name {
-				return "lib" + l.Name + " " + l.Version
+				return "lib" + l.Name + " " + strings.TrimPrefix(l.Version, "so ")
 			}
 		}
 	}
