@@ -1,0 +1,102 @@
+// Command compress measures how small files come out at equal quality, and what
+// that costs: every tier of ours, guetzli, libjpeg-turbo and jpegli on the same
+// photographs. Searches run as in the server, in sandboxed codec processes; what
+// they made is decoded and judged again here.
+//
+//	make bench-compress                 the whole, into docs/compression.md and .svg
+//	make bench-compress ARGS=-quick     four photographs, to try it; writes nothing
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"safelight/internal/codec/worker"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "codec" {
+		os.Exit(worker.Main()) // as which the pools start this program
+	}
+	quick := flag.Bool("quick", false, "four photographs and fewer measurements")
+	into := flag.String("write", "", "folder whose compression.md and compression.svg to bring up to date")
+	lanes := flag.Int("lanes", runtime.NumCPU(), "photographs at once")
+	flag.Parse()
+	dir := os.Getenv("SAFELIGHT_PHOTOS")
+	if dir == "" {
+		dir = filepath.Join("..", "shared", "photos")
+	}
+	photos, err := load(dir, *quick)
+	exit(err)
+	if len(photos) == 0 {
+		fmt.Printf("there are no photographs in %s; SAFELIGHT_PHOTOS names their folder\n", dir)
+		return
+	}
+	temporary, err := os.MkdirTemp("", "safelight-compress-")
+	exit(err)
+	results, said, err := measureAll(photos, temporary, *lanes)
+	_ = os.RemoveAll(temporary)
+	exit(err)
+	r := &report{results: results, said: said, quick: *quick}
+	text := r.markdown()
+	fmt.Print(text)
+	if *into != "" {
+		exit(replace(filepath.Join(*into, "compression.md"), text))
+		exit(os.WriteFile(filepath.Join(*into, "compression.svg"), []byte(plot(results)), 0o644))
+	}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compress:", err)
+		os.Exit(1)
+	}
+}
+
+// measureAll measures every photograph, a few at once; the largest should come
+// first. said tells what was measured with.
+func measureAll(photos []*photo, dir string, lanes int) (results []*result, said string, err error) {
+	jpegli, why := buildJpegli(dir)
+	if why != nil {
+		fmt.Fprintln(os.Stderr, "compress: without jpegli:", why)
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	next := 0
+	results = make([]*result, len(photos))
+	for n := range min(lanes, len(photos)) {
+		l, openErr := openLane(filepath.Join(dir, fmt.Sprint(n)), jpegli)
+		if openErr != nil {
+			err = openErr
+			break
+		}
+		said = l.versions()
+		all.Go(func() {
+			defer l.close()
+			for {
+				mu.Lock()
+				at := next
+				next++
+				stop := at >= len(photos) || err != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+				r, failed := l.measure(photos[at])
+				mu.Lock()
+				results[at] = r
+				if failed != nil {
+					err = fmt.Errorf("%s: %w", photos[at].name, failed)
+				}
+				fmt.Fprintf(os.Stderr, "%s done, %d of %d begun\n", photos[at].name, min(next+1, len(photos)), len(photos))
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return results, said, err
+}
