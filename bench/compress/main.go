@@ -4,7 +4,7 @@
 // they made is decoded and judged again here.
 //
 //	make bench-compress                 the whole, into docs/compression.md and .svg
-//	make bench-compress ARGS=-quick     four photographs, to try it; writes nothing
+//	make bench-compress ARGS=-quick     three photographs, to try it; writes nothing
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == "codec" {
 		os.Exit(worker.Main()) // as which the pools start this program
 	}
-	quick := flag.Bool("quick", false, "four photographs and fewer measurements")
+	quick := flag.Bool("quick", false, "only three photographs")
 	into := flag.String("write", "", "folder whose compression.md and compression.svg to bring up to date")
 	lanes := flag.Int("lanes", runtime.NumCPU(), "photographs at once")
 	flag.Parse()
