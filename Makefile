@@ -12,10 +12,10 @@ FUZZTIME ?= 30s
 export GOEXPERIMENT ?= simd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench codecs build run test verify lint fuzz golden crash bench bench-peers clean
+.PHONY: help setup setup-test setup-bench setup-compress codecs build run test verify lint fuzz golden crash bench bench-peers bench-compress clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what building and running need (Debian, Ubuntu: through apt)
 	@scripts/setup run
@@ -25,6 +25,9 @@ setup-test:
 
 setup-bench:
 	@scripts/setup bench
+
+setup-compress:
+	@scripts/setup compress
 
 codecs: ## Fetch a newer libvips, from npm, into codecs/, and print how to use it
 	@scripts/codecs
@@ -62,6 +65,9 @@ bench: build ## One table of ratios: hot, cold, ingest, memory, tasks
 
 bench-peers: build setup-bench ## nginx and ipx beside us on the same requests
 	$(GO) run ./bench -peers
+
+bench-compress: setup-compress ## Bytes at equal quality, and their cost, into docs/compression.md; ARGS=-quick only tries it
+	$(GO) run ./bench/compress $(if $(ARGS),$(ARGS),-write docs)
 
 clean: ## Remove what was built; ./data stays
 	rm -rf bin

@@ -14,6 +14,12 @@ type way struct {
 	tier   quality.Tier
 }
 
+// tooSlow leaves out what would take most of the run's time: the slowest way on
+// the large photographs.
+func (w way) tooSlow(p *photo) bool {
+	return w == way{format.AVIF, quality.Max} && p.large
+}
+
 func (w way) String() string { return names[w.format] + " " + string(w.tier) }
 
 var names = map[format.Format]string{format.JPEG: "JPEG", format.WebP: "WebP", format.AVIF: "AVIF"}
@@ -116,6 +122,9 @@ func (j *judge) sought(w way, targets quality.Targets) (trial, error) {
 // measureAsGood searches for what is at least as good as guetzli's by both metrics.
 func (j *judge) measureAsGood(r *result) (err error) {
 	for _, w := range asGoodWays {
+		if w.tooSlow(r.photo) {
+			continue
+		}
 		if r.asGood[w.String()], err = j.sought(w, r.guetzli.floors()); err != nil {
 			return err
 		}
@@ -151,6 +160,9 @@ func (j *judge) measurePeers(r *result) error {
 // measureAuto searches for a score of 80, and predicts it.
 func (j *judge) measureAuto(r *result) (err error) {
 	for _, w := range append(autoWays, fastWays...) {
+		if w.tooSlow(r.photo) {
+			continue
+		}
 		if r.auto[w.String()], err = j.sought(w, quality.Web); err != nil {
 			return err
 		}

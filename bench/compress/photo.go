@@ -31,8 +31,9 @@ type photo struct {
 	name, path string
 	pixels     metric.Image // sRGB, three bands
 	heldBack   bool         // no parameter was fitted on it
+	large      bool         // 1200 px wide; the others are about 500
 	timed      bool         // guetzli is run on it again
-	plotted    bool
+	plotted    bool         // its curves are measured
 	guetzli    guetzli
 }
 
@@ -63,8 +64,8 @@ func load(dir string, quick bool) ([]*photo, error) {
 	var photos []*photo
 	for _, line := range strings.Split(strings.TrimSpace(frozen), "\n")[1:] {
 		f := strings.Split(line, "\t")
-		p := &photo{name: f[0], path: filepath.Join(dir, f[0]), heldBack: f[1] == "held back", timed: slices.Contains(timed, f[0])}
-		p.plotted = p.heldBack && !strings.Contains(p.name, "/")
+		p := &photo{name: f[0], path: filepath.Join(dir, f[0]), heldBack: f[1] == "held back", large: strings.HasPrefix(f[0], "1200/"), timed: slices.Contains(timed, f[0])}
+		p.plotted = p.heldBack && !p.large
 		if _, err := fmt.Sscan(strings.Join(f[3:], " "), &p.guetzli.bytes, &p.guetzli.scores.SSIMULACRA2, &p.guetzli.scores.Butteraugli, &p.guetzli.cpu); err != nil {
 			return nil, fmt.Errorf("guetzli.tsv: %s: %w", p.name, err)
 		}
