@@ -8,6 +8,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -64,39 +65,32 @@ func measureAll(photos []*photo, dir string, lanes int) (results []*result, said
 	if why != nil {
 		fmt.Fprintln(os.Stderr, "compress: without jpegli:", why)
 	}
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	next := 0
+	queue := make(chan int, len(photos))
+	for i := range photos {
+		queue <- i
+	}
+	close(queue)
 	results = make([]*result, len(photos))
-	for n := range min(lanes, len(photos)) {
-		l, openErr := openLane(filepath.Join(dir, fmt.Sprint(n)), jpegli)
-		if openErr != nil {
-			err = openErr
+	errs := make([]error, min(lanes, len(photos)))
+	var all sync.WaitGroup
+	for n := range errs {
+		l, err := openLane(filepath.Join(dir, fmt.Sprint(n)), jpegli)
+		if err != nil {
+			errs[n] = err
 			break
 		}
 		said = l.versions()
 		all.Go(func() {
 			defer l.close()
-			for {
-				mu.Lock()
-				at := next
-				next++
-				stop := at >= len(photos) || err != nil
-				mu.Unlock()
-				if stop {
+			for i := range queue {
+				if results[i], errs[n] = l.measure(photos[i]); errs[n] != nil {
+					errs[n] = fmt.Errorf("%s: %w", photos[i].name, errs[n])
 					return
 				}
-				r, failed := l.measure(photos[at])
-				mu.Lock()
-				results[at] = r
-				if failed != nil {
-					err = fmt.Errorf("%s: %w", photos[at].name, failed)
-				}
-				fmt.Fprintf(os.Stderr, "%s done, %d of %d begun\n", photos[at].name, min(next+1, len(photos)), len(photos))
-				mu.Unlock()
+				fmt.Fprintf(os.Stderr, "%s is done, %d wait\n", photos[i].name, len(queue))
 			}
 		})
 	}
 	all.Wait()
-	return results, said, err
+	return results, said, errors.Join(errs...)
 }
