@@ -85,6 +85,8 @@ func measureAll(photos []*photo, dir string, lanes int) (results []*result, said
 			for i := range queue {
 				if results[i], errs[n] = l.measure(photos[i]); errs[n] != nil {
 					errs[n] = fmt.Errorf("%s: %w", photos[i].name, errs[n])
+					for range queue { // nobody need go on
+					}
 					return
 				}
 				fmt.Fprintf(os.Stderr, "%s is done, %d wait\n", photos[i].name, len(queue))
