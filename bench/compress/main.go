@@ -25,6 +25,7 @@ func main() {
 	}
 	quick := flag.Bool("quick", false, "only three photographs")
 	into := flag.String("write", "", "folder whose compression.md and compression.svg to bring up to date")
+	apart := flag.Bool("each", false, "print every photograph's results too")
 	lanes := flag.Int("lanes", runtime.NumCPU(), "photographs at once")
 	flag.Parse()
 	dir := os.Getenv("SAFELIGHT_PHOTOS")
@@ -45,6 +46,9 @@ func main() {
 	r := &report{results: results, said: said, quick: *quick}
 	text := r.markdown()
 	fmt.Print(text)
+	if *apart {
+		each(os.Stdout, results)
+	}
 	if *into != "" {
 		exit(replace(filepath.Join(*into, "compression.md"), text))
 		exit(os.WriteFile(filepath.Join(*into, "compression.svg"), []byte(plot(results)), 0o644))
