@@ -33,6 +33,7 @@ import (
 	"safelight/internal/memcache"
 	"safelight/internal/pipeline"
 	"safelight/internal/purge"
+	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/sqlite"
 	"safelight/internal/task"
@@ -60,6 +61,9 @@ type App struct {
 	policies  task.Policies
 	pipeline  *pipeline.Service
 	engine    *work.Engine
+
+	recompress *recompress.Service
+	restores   bool // sources are, or may have to be, restored from JPEG XL
 
 	destinations map[string]blob.Store
 }
@@ -144,9 +148,10 @@ func (a *App) serve(ctx context.Context, version string) error {
 	metrics := telemetry.New(version)
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)
-	if err := a.startPipeline(renderer, codecs, metrics); err != nil {
+	if err := a.startPipeline(ctx, renderer, codecs, metrics); err != nil {
 		return err
 	}
+	a.observeRecompress(metrics)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline), Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
@@ -175,6 +180,9 @@ func (a *App) checks() []httpapi.Check {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
 		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
+	}
+	if a.restores {
+		checks = append(checks, httpapi.Check{Name: "jpeg-xl", Ping: func(context.Context) error { return a.noJXL() }, Optional: true})
 	}
 	return checks
 }

@@ -17,6 +17,8 @@ import (
 	"safelight/internal/options"
 	"safelight/internal/pipeline"
 	"safelight/internal/publish"
+	"safelight/internal/recall"
+	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/task"
 	"safelight/internal/telemetry"
@@ -38,15 +40,19 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 }
 
 // startPipeline makes the services that tasks are for, and the engine.
-func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
+func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
 	if err := a.openDestinations(); err != nil {
 		return err
 	}
-	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.disk, a.log)
+	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.log)
 	if err != nil {
 		return err
 	}
-	a.home.Recall = publisher.Recall
+	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
+	a.home.Recall = recall.New(a.home, a.db, a.disk, a.log, a.recompress.Fetch, publisher.Fetch).Open // what is here first
+	if err := a.checkRecompress(ctx); err != nil {
+		return err
+	}
 	encoder, err := a.encoder()
 	if err != nil {
 		return err
@@ -62,6 +68,7 @@ func (a *App) startPipeline(renderer *render.Service, codecs worker, metrics *te
 	a.pipeline, err = pipeline.New(a.config.Pipeline, pipeline.Deps{
 		Catalog: a.db, Queue: a.tasks, Home: a.home, Render: renderer, Publish: publisher, Purge: a.purge, Codec: codecs, Encoder: encoder, Outside: outside, OptimizePixels: pixels,
 		Quality: a.config.Render.Plan.JPEGQuality, Presets: a.config.Presets, Sweep: a.config.Sweep, Metrics: metrics, Log: a.log, MaxOutput: a.config.Ingest.MaxFileBytes,
+		Recompress: a.recompress, CanRecompress: a.transcodes(),
 	})
 	if err != nil {
 		return err

@@ -89,11 +89,17 @@ func RenditionName(hexDigest string) string { return RenditionPrefix + fan(hexDi
 // outputs/ab/cd/<sha256>.
 func OutputName(hexDigest string) string { return OutputPrefix + fan(hexDigest) }
 
+// RecompressedName is where a source lies in a smaller form, from which its very
+// bytes can be restored: recompressed/ab/cd/<sha256 of the source>. The file's
+// own bytes have another digest, so it is opened by way of Home.Store.
+func RecompressedName(hexDigest string) string { return RecompressedPrefix + fan(hexDigest) }
+
 // What the names of sources and of renditions begin with in the home store.
 const (
-	SourcePrefix    = "sources/"
-	RenditionPrefix = "renditions/"
-	OutputPrefix    = "outputs/"
+	SourcePrefix       = "sources/"
+	RecompressedPrefix = "recompressed/"
+	RenditionPrefix    = "renditions/"
+	OutputPrefix       = "outputs/"
 )
 
 func fan(hexDigest string) string {

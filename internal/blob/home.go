@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,12 +21,13 @@ import (
 type Home struct {
 	Store
 	// Recall, if not nil, brings bytes back whose copy here was removed since
-	// they lie elsewhere. It gives out nothing but what the name promises, and
-	// fault.NotFound for what lies nowhere. Set it before the first use.
+	// they lie elsewhere, or here in another form. It gives out nothing but what
+	// the name promises, and fault.NotFound for what lies nowhere. Set it before
+	// the first use.
 	Recall func(ctx context.Context, name string) (Reader, error)
 
 	seed  maphash.Seed
-	locks [256]sync.RWMutex // striped over names; held for reading by uploads, for writing by the sweep
+	locks [256]sync.RWMutex // striped over digests; held for reading by uploads, for writing by the sweep
 
 	mu    sync.Mutex
 	sound map[string]struct{} // names whose bytes were seen to be right
@@ -94,12 +96,35 @@ func (s *Home) Trust(name string) {
 	s.sound[name] = struct{}{}
 }
 
+// lock is that of a digest: all forms of the same bytes have one.
 func (s *Home) lock(name string) *sync.RWMutex {
-	return &s.locks[maphash.String(s.seed, name)%uint64(len(s.locks))]
+	return &s.locks[maphash.String(s.seed, path.Base(name))%uint64(len(s.locks))]
 }
 
-// Keep holds off the removal of a name, from before its commit until after
-// that of the row which refers to it. The caller must release it.
+// Copies tells in which forms a blob's bytes lie here, without reading them: as
+// they are, and for a source recompressed (blob.RecompressedName). There is
+// nothing here where it is empty.
+func (s *Home) Copies(ctx context.Context, name string) ([]Info, error) {
+	names := []string{name}
+	if strings.HasPrefix(name, SourcePrefix) {
+		names = append(names, RecompressedName(path.Base(name)))
+	}
+	var found []Info
+	for _, name := range names {
+		info, err := s.Store.Stat(ctx, name)
+		switch {
+		case err == nil:
+			found = append(found, info)
+		case fault.Of(err) != fault.NotFound:
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Keep holds off the removal of a name, and of other forms of the same bytes,
+// from before its commit until after that of the row which refers to it. The
+// caller must release it.
 func (s *Home) Keep(name string) (release func()) {
 	l := s.lock(name)
 	l.RLock()

@@ -30,9 +30,10 @@ func outcome(t taskapi.Task) string {
 	}, line.String())
 }
 
-// backfilled puts the result of a backfill into words; "" where it is none.
+// backfilled puts the result of a walk through all images into words; "" where it
+// is none.
 func backfilled(t taskapi.Task) string {
-	if t.Function != "backfill" {
+	if t.Function != "backfill" && t.Function != "recompress" {
 		return ""
 	}
 	var counts struct{ Images, Submitted *int }

@@ -23,7 +23,7 @@ type tasksCommand struct {
 	Cancel   tasksCancel   `cmd:"" help:"Cancel tasks that wait or run."`
 	Watch    tasksWatch    `cmd:"" help:"Follow a task until it is finished."`
 	Submit   tasksSubmit   `cmd:"" help:"Submit a task."`
-	Backfill tasksBackfill `cmd:"" help:"Make the renditions of a preset for all images that lack them."`
+	Backfill tasksBackfill `cmd:"" help:"Make for all images what a setting makes of new ones: the renditions of a preset, or smaller originals."`
 }
 
 // Help gives examples.
@@ -315,12 +315,18 @@ func (c connection) submit(ctx context.Context, cl *client.Client, s taskapi.Sub
 
 type tasksBackfill struct {
 	connection `embed:""`
-	Preset     string `help:"Name of the preset." required:"" placeholder:"NAME"`
+	Preset     string `help:"Name of the preset." required:"" xor:"what" placeholder:"NAME"`
+	Recompress bool   `help:"Keep the originals of all images in a smaller form, as pipeline.recompress says; instead of --preset." required:"" xor:"what"`
 	NoWait     bool   `help:"Don't follow it until it is finished."`
 }
 
 // Run submits the task that finds what is missing.
 func (c *tasksBackfill) Run() error {
+	if c.Recompress {
+		return c.ask(func(ctx context.Context, cl *client.Client) error {
+			return c.submit(ctx, cl, taskapi.Submission{Function: "recompress", Name: "all"}, !c.NoWait)
+		})
+	}
 	args, err := json.Marshal(map[string]string{"preset": c.Preset})
 	if err != nil {
 		return err

@@ -101,6 +101,8 @@ func TestOutcome(t *testing.T) {
 		{"backfill", `{"images":1,"submitted":0}`, "1 image looked at, 0 submitted"},
 		{"backfill", `{"skipped":"why"}`, `{"skipped":"why"}`},
 		{"backfill", `[]`, `[]`},
+		{"recompress", `{"images":2,"submitted":1}`, "2 images looked at, 1 submitted"},
+		{"recompress", `{"before":100,"bytes":80}`, `{"before":100,"bytes":80}`},
 	}
 	for _, c := range tests {
 		if got := outcome(taskapi.Task{Function: c.function, Result: []byte(c.result)}); got != c.want {
@@ -201,6 +203,8 @@ func TestParseTasks(t *testing.T) {
 		{"submit", "error", nil},
 		{"backfill", "error", nil},
 		{"backfill --preset p --no-wait", "p true", func(c commands) any { b := c.Tasks.Backfill; return fmt.Sprint(b.Preset, " ", b.NoWait) }},
+		{"backfill --recompress", "true", func(c commands) any { return c.Tasks.Backfill.Recompress }},
+		{"backfill --recompress --preset p", "error", nil},
 		{"remove x", "error", nil},
 	}
 	for _, c := range tests {

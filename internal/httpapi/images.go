@@ -42,7 +42,15 @@ type Image struct {
 	Presets   []PresetInfo      `json:"presets,omitempty" doc:"What is made of it beforehand, and how far it is"`
 	Published []PublicationInfo `json:"published,omitempty" doc:"Where the original was published"`
 	Local     *bool             `json:"local,omitempty" doc:"The original is in the home store; otherwise it has expired, and is fetched from a destination when somebody asks"`
+	Source    *SourceInfo       `json:"source,omitempty" doc:"How the original is stored at home"`
 	Tasks     []TaskRef         `json:"tasks,omitempty" doc:"Tasks about it, newest first"`
+}
+
+// SourceInfo tells how an original is stored in the home store.
+type SourceInfo struct {
+	Stored string `json:"stored" doc:"jxl: as JPEG XL, from which its very bytes are restored when somebody asks; otherwise its own format. Empty when it has expired"`
+	Bytes  int64  `json:"stored_bytes" doc:"At rest"`
+	Reason string `json:"reason,omitempty" doc:"Why it was not recompressed"`
 }
 
 // RenditionInfo describes a rendition that is kept.

@@ -105,6 +105,7 @@ func (s *Server) made(ctx context.Context, img asset.Image, out *Image) error {
 		})
 	}
 	out.Published, out.Local = published[""], &d.Local
+	out.Source = &SourceInfo{Stored: d.AtRest.Form, Bytes: d.AtRest.Bytes, Reason: d.AtRest.Reason}
 	out.Presets = make([]PresetInfo, 0, len(d.Presets))
 	for _, p := range d.Presets {
 		info := PresetInfo{Preset: p.Preset, State: p.State, URL: s.presetURL(img, p.Preset), Error: p.Error, Reason: p.Reason, Published: published[p.Preset]}

@@ -37,6 +37,10 @@ type Config struct {
 	MaxPixels int64 `koanf:"max_pixels"`
 	// Parallel is how many optimisations run at once, on all nodes together.
 	Parallel int `koanf:"parallel"`
+	// Recompress keeps JPEG sources in a smaller form at home: "jxl", or "none".
+	Recompress string `koanf:"recompress"`
+	// RecompressAfter is how long after the upload that is done.
+	RecompressAfter time.Duration `koanf:"recompress_after"`
 }
 
 // The steps.
@@ -59,6 +63,7 @@ func DefaultConfig() Config {
 		Steps: []string{StepRender, StepOptimize, StepPublish}, Presets: map[string][]string{},
 		Expire: 120 * time.Hour, ReconcileEvery: 24 * time.Hour, Encoder: EncoderBuiltin, Parallel: 1,
 		Target: quality.Web.String(), Tier: string(quality.Balanced), Formats: []string{"avif", "webp"}, MaxPixels: 8_000_000,
+		Recompress: RecompressNone, RecompressAfter: 24 * time.Hour,
 	}
 }
 
@@ -100,7 +105,7 @@ func (c Config) Validate(presets map[string]string) error {
 	if c.Encoder != EncoderBuiltin && c.Encoder != EncoderGuetzli && c.Encoder != EncoderNone {
 		errs = append(errs, fmt.Errorf("pipeline.encoder: expected builtin, guetzli or none but received %q", c.Encoder))
 	}
-	return errors.Join(append(errs, c.validateSearch()...)...)
+	return errors.Join(append(append(errs, c.validateSearch()...), c.checkRecompress())...)
 }
 
 // validateSearch checks what the builtin encoders go by.

@@ -30,6 +30,8 @@ func TestConfigMessages(t *testing.T) {
 		"an odd format":           {change: func(c *Config) { c.Formats = []string{"gif"} }, says: "pipeline.formats: expected avif and webp"},
 		"a format twice":          {change: func(c *Config) { c.Formats = []string{"webp", "webp"} }, says: "pipeline.formats: expected avif and webp"},
 		"no pixels":               {change: func(c *Config) { c.MaxPixels = 0 }, says: "pipeline.max_pixels: expected at least 1"},
+		"an unknown form":         {change: func(c *Config) { c.Recompress = "webp" }, says: `pipeline.recompress: expected jxl or none but received "webp"`},
+		"recompress before":       {change: func(c *Config) { c.RecompressAfter = -1 }, says: "pipeline.recompress_after: -1ns is not from 0"},
 		"a preset with a slash":   {presets: map[string]string{"a/b": "w=1"}, says: `received "a/b"`},
 		"a preset without a name": {presets: map[string]string{"": "w=1"}, says: `received ""`},
 		"a hidden preset":         {presets: map[string]string{".a": "w=1"}, says: `received ".a"`},
@@ -79,7 +81,7 @@ func TestStepsOfPresets(t *testing.T) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if len(functions) != 9 || functions[Optimize].Policy.Concurrency != 3 {
+	if len(functions) != 10 || functions[Optimize].Policy.Concurrency != 3 {
 		t.Errorf("%+v", functions)
 	}
 }

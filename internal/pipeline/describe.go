@@ -36,6 +36,7 @@ const (
 // Description is what the pipeline has done with an image.
 type Description struct {
 	Local        bool // the source is in the home store; otherwise at a destination
+	AtRest       AtRest
 	Presets      []PresetState
 	Publications []catalog.Publication
 	Tasks        []task.Task // newest first, at most 100
@@ -78,9 +79,10 @@ func (s *Service) Describe(ctx context.Context, img asset.Image) (Description, e
 			}
 		}
 	}
-	if d.Local, err = s.atHome(ctx, blob.SourceName(img.Source.Digest.String())); err != nil {
+	if d.AtRest, err = s.atRest(ctx, img.Source); err != nil {
 		return d, err
 	}
+	d.Local = d.AtRest.Form != ""
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		d.Presets = append(d.Presets, *states[name])
 	}

@@ -38,6 +38,8 @@ import (
 	"safelight/internal/plan"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
+	"safelight/internal/recall"
+	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/sqlite"
 	"safelight/internal/task"
@@ -156,11 +158,13 @@ type fixture struct {
 	functions map[string]work.Function
 	encoder   *encoder
 	renders   atomic.Int32
-	saved     atomic.Int64
-	caches    []cache.Cache
-	home      blob.Store
-	stores    map[string]blob.Store
-	dirs      map[string]string
+
+	transcoder *transcoder
+	saved      atomic.Int64
+	caches     []cache.Cache
+	home       blob.Store
+	stores     map[string]blob.Store
+	dirs       map[string]string
 }
 
 // Saved implements the pipeline's metrics.
@@ -231,18 +235,21 @@ func newFixture(t *testing.T, s setup) *fixture {
 			pub.Destinations[name] = d
 		}
 	}
-	publisher, err := publish.New(pub, f.stores, home, f.db, disk, log)
+	publisher, err := publish.New(pub, f.stores, home, f.db, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	home.Recall = publisher.Recall
 	c := codecs{&f.renders}
+	f.transcoder = &transcoder{}
+	small := recompress.New(home, f.db, f.transcoder, log)
+	home.Recall = recall.New(home, f.db, disk, log, small.Fetch, publisher.Fetch).Open
 	rc := render.DefaultConfig()
 	purger := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Outputs: f.tasks, Caches: f.caches, Log: log, Farewell: func() []task.New { return f.Farewell() }})
 	deps := Deps{
 		Catalog: f.db, Queue: f.tasks, Home: home, Render: render.New(rc, home, f.db, f.db, memory, disk, c, log), Publish: publisher, Purge: purger,
 		Codec: c, Encoder: f.encoder, OptimizePixels: math.MaxInt64, Quality: rc.Plan.JPEGQuality, Presets: s.presets,
 		Sweep: purge.SweepConfig{ReplayKept: time.Hour, TempAge: time.Hour}, Metrics: f, Log: log, MaxOutput: 1 << 20,
+		Recompress: small, CanRecompress: slices.Contains(pool.Info().Features, "jpeg-xl-transcoding"),
 	}
 	if f.Service, err = New(config, deps); err != nil {
 		t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/quality"
+	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/task"
 	"safelight/internal/work"
@@ -41,6 +42,8 @@ const (
 	Reconcile = "reconcile"
 	Sweep     = "sweep"
 	Purge     = "purge"
+
+	Recompress = "recompress"
 )
 
 // Encoder makes a JPEG smaller than a fast encoder does.
@@ -69,6 +72,7 @@ type images interface {
 	catalog.Catalog
 	catalog.Renditions
 	catalog.Publications
+	catalog.Recompressions
 	catalog.Census
 }
 
@@ -90,6 +94,9 @@ type Deps struct {
 	Sweep          purge.SweepConfig
 	Metrics        interface{ Saved(bytes int64) }
 	Log            *slog.Logger
+	// Recompress makes sources smaller, where CanRecompress: libjxl is there.
+	Recompress    *recompress.Service
+	CanRecompress bool
 	// MaxOutput bounds what a worker may upload, in bytes.
 	MaxOutput int64
 }
@@ -132,6 +139,8 @@ func (c Config) Functions() map[string]work.Function {
 		Backfill:  {Pool: Backfill, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1}},
 		Reconcile: {Pool: Reconcile, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1}},
 		Sweep:     {Pool: Sweep, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1, MaxAttempts: 3}},
+
+		Recompress: recompressPolicy(),
 	}
 }
 
@@ -139,7 +148,7 @@ func (c Config) Functions() map[string]work.Function {
 func (s *Service) Bind(functions map[string]work.Function) {
 	for name, do := range map[string]func(context.Context, *work.Run) (work.Outcome, error){
 		Render: s.render, Optimize: s.optimize, Publish: s.publish, Unpublish: s.unpublish, Expire: s.expire,
-		Backfill: s.backfill, Reconcile: s.reconcile, Sweep: s.sweep, Purge: s.purge,
+		Backfill: s.backfill, Reconcile: s.reconcile, Sweep: s.sweep, Purge: s.purge, Recompress: s.recompress,
 	} {
 		f := functions[name]
 		f.Do = do
@@ -185,7 +194,8 @@ func (s *Service) ForNew(img asset.Image) []task.New {
 			tasks = append(tasks, s.renderTask(img.ID, name, priorityRender))
 		}
 	}
-	return append(tasks, s.publishTasks(img, "", img.Source.Header.Format)...)
+	tasks = append(tasks, s.publishTasks(img, "", img.Source.Header.Format)...)
+	return append(tasks, s.recompressTasks(img)...)
 }
 
 // Farewell are the tasks that an image leaves behind.

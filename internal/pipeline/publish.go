@@ -210,13 +210,10 @@ func (s *Service) withdraw(ctx context.Context, img asset.Image, p catalog.Publi
 	return true, s.Publish.Unpublish(ctx, img.ID, &p.Preset, &p.Destination)
 }
 
-// atHome tells whether a blob lies in the home store.
+// atHome tells whether a blob lies in the home store, in whichever form.
 func (s *Service) atHome(ctx context.Context, name string) (bool, error) {
-	_, err := s.Home.Stat(ctx, name)
-	if fault.Of(err) == fault.NotFound {
-		return false, nil
-	}
-	return err == nil, err
+	copies, err := s.Home.Copies(ctx, name)
+	return len(copies) > 0, err
 }
 
 // expire removes the local copies of what lies safely at a destination.

@@ -9,7 +9,6 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/blob"
 	"safelight/internal/catalog"
-	"safelight/internal/fault"
 )
 
 // Expired says what became of an image's home copies.
@@ -19,11 +18,11 @@ type Expired struct {
 	Damaged []Due      // objects that were found to have other bytes, and must be published again
 }
 
-// HomeCopy is a source or rendition in the home store.
+// HomeCopy is a source or rendition in the home store, in one of its forms.
 type HomeCopy struct {
 	Preset string // "" is the source
 	Digest asset.Digest
-	Bytes  int64
+	Bytes  int64  // of the file
 	Reason string // why it was kept
 }
 
@@ -54,13 +53,13 @@ func (s *Service) Expire(ctx context.Context, img asset.Image, before time.Time)
 	if err != nil {
 		return out, err
 	}
-	source := HomeCopy{Digest: img.Source.Digest, Bytes: img.Source.Bytes}
+	source := HomeCopy{Digest: img.Source.Digest}
 	err = s.expire(ctx, &out, source, blob.SourceName(source.Digest.String()), before, s.sourceUses)
 	for _, r := range renditions {
 		if err != nil {
 			return out, err
 		}
-		c := HomeCopy{Preset: r.Preset, Digest: r.Digest, Bytes: r.Bytes}
+		c := HomeCopy{Preset: r.Preset, Digest: r.Digest}
 		err = s.expire(ctx, &out, c, blob.RenditionName(c.Digest.String()), before, s.renditionUses)
 	}
 	return out, err
@@ -84,14 +83,11 @@ func (s *Service) renditionUses(ctx context.Context, d asset.Digest) ([]use, err
 	return uses, err
 }
 
-// expire decides on one home copy. The slow part, reading objects back, comes
-// before the lock that holds off uploads of the same bytes; under the lock the
-// catalog must still say what it said.
+// expire decides on the home copies of some bytes, of which a source has one in
+// each form. A recompressed one is made only while the source itself is here,
+// and so none comes after the source has gone.
 func (s *Service) expire(ctx context.Context, out *Expired, c HomeCopy, name string, before time.Time, list func(context.Context, asset.Digest) ([]use, error)) error {
-	info, err := s.home.Stat(ctx, name)
-	if fault.Of(err) == fault.NotFound && err != nil {
-		return nil
-	}
+	copies, err := s.home.Copies(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -99,30 +95,43 @@ func (s *Service) expire(ctx context.Context, out *Expired, c HomeCopy, name str
 		c.Reason = reason
 		out.Kept = append(out.Kept, c)
 	}
-	if !info.Modified.Before(before) {
-		keep("not old enough")
-		return nil
-	}
-	sound, reason, err := s.prove(ctx, out, c.Digest, list)
-	if err != nil {
-		return err
-	}
-	if reason != "" {
-		keep(reason)
-		return nil
-	}
-	gone, err := s.home.Remove(ctx, name, before, func() (bool, error) {
-		return s.unchanged(ctx, c.Digest, list, sound)
-	})
-	switch {
-	case err != nil:
-		return err
-	case !gone:
-		keep("changed meanwhile")
-	default:
+	var sound map[use]catalog.Publication // read back already
+	for _, info := range copies {
+		c.Bytes = info.Bytes
+		if !info.Modified.Before(before) {
+			keep("not old enough")
+			return nil
+		}
+		if sound == nil {
+			var reason string
+			if sound, reason, err = s.prove(ctx, out, c.Digest, list); err != nil {
+				return err
+			}
+			if reason != "" {
+				keep(reason)
+				return nil
+			}
+		}
+		gone, err := s.removeCopy(ctx, c.Digest, info.Name, before, list, sound)
+		switch {
+		case err != nil:
+			return err
+		case !gone:
+			keep("changed meanwhile")
+			return nil
+		}
 		out.Removed = append(out.Removed, c)
 	}
 	return nil
+}
+
+// removeCopy removes a home copy. The slow part, reading objects back, came
+// before the lock that holds off uploads of the same bytes; under the lock the
+// catalog must still say what it said.
+func (s *Service) removeCopy(ctx context.Context, digest asset.Digest, name string, before time.Time, list func(context.Context, asset.Digest) ([]use, error), sound map[use]catalog.Publication) (bool, error) {
+	return s.home.Remove(ctx, name, before, func() (bool, error) {
+		return s.unchanged(ctx, digest, list, sound)
+	})
 }
 
 // prove reads back an object for every use of some bytes. It gives the

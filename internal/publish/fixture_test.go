@@ -21,6 +21,7 @@ import (
 	"safelight/internal/diskcache"
 	"safelight/internal/fault"
 	"safelight/internal/format"
+	"safelight/internal/recall"
 	"safelight/internal/sqlite"
 )
 
@@ -103,10 +104,10 @@ func newFixture(t *testing.T, layout string) *fixture {
 		config.Destinations[name] = Destination{URL: "file://" + dir, Name: layout}
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	if f.Service, err = New(config, stores, f.home, f.db, f.disk, log); err != nil {
+	if f.Service, err = New(config, stores, f.home, f.db, log); err != nil {
 		t.Fatal(err)
 	}
-	f.home.Recall = f.Recall
+	f.home.Recall = recall.New(f.home, f.db, f.disk, log, f.Fetch).Open
 	return f
 }
 

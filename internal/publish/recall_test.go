@@ -2,12 +2,8 @@ package publish
 
 import (
 	"context"
-	"io"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"safelight/internal/asset"
@@ -128,14 +124,14 @@ func TestRecallOfWhatIsNowhere(t *testing.T) {
 	img := f.upload("main", "a.jpg", "source")
 	digest := asset.Digest{1}.String()
 	for _, name := range []string{blob.SourceName(digest), blob.RenditionName(digest), "other/" + digest, "sources/" + digest, "x"} {
-		_, err := f.Recall(t.Context(), name)
+		_, err := f.home.Recall(t.Context(), name)
 		wantKind(t, err, fault.NotFound)
 	}
 	p := f.publish(img, "", "x")
 	if err := f.db.Intend(t.Context(), p); err != nil { // not confirmed any more
 		t.Fatal(err)
 	}
-	_, err := f.Recall(t.Context(), blob.SourceName(img.Source.Digest.String()))
+	_, err := f.home.Recall(t.Context(), blob.SourceName(img.Source.Digest.String()))
 	wantKind(t, err, fault.NotFound)
 }
 
@@ -162,64 +158,6 @@ func TestRecallIsTheLastCopysWayBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wantOpens(blob.SourceName(img.Source.Digest.String()), "only copy")
-}
-
-func TestConcurrentRecallsFetchOnce(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, "")
-	img, _ := f.away("source", "x")
-	var opened atomic.Int32
-	gate := make(chan struct{})
-	f.stores["x"].onOpen = func(string) { opened.Add(1); <-gate }
-	name := blob.SourceName(img.Source.Digest.String())
-	gone, cancel := context.WithCancel(t.Context())
-	var wg, left sync.WaitGroup
-	left.Go(func() { // the first to come, who goes away
-		_, err := f.home.Open(gone, name)
-		if fault.Of(err) != fault.Canceled {
-			t.Errorf("a cancelled recall gave %v", err)
-		}
-	})
-	for opened.Load() == 0 {
-		runtime.Gosched()
-	}
-	const readers = 20
-	for range readers {
-		wg.Go(func() {
-			r, err := f.home.Open(t.Context(), name)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer r.Close()
-			if data, err := io.ReadAll(r); err != nil || string(data) != "source" {
-				t.Errorf("%q, %v", data, err)
-			}
-		})
-	}
-	for f.recalls.count(name) < readers+1 {
-		runtime.Gosched()
-	}
-	cancel()
-	left.Wait()
-	close(gate)
-	wg.Wait()
-	if n := opened.Load(); n != 1 {
-		t.Errorf("it was fetched %d times", n)
-	}
-	if n := f.temps(); n != 0 {
-		t.Errorf("%d temporary files are left", n)
-	}
-}
-
-// count is how many wait for a name.
-func (s *flights) count(name string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f, ok := s.running[name]; ok {
-		return f.members
-	}
-	return 0
 }
 
 func TestRecallIsCancelledWithItsLastCaller(t *testing.T) {

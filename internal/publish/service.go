@@ -18,7 +18,6 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
-	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
 	"safelight/internal/format"
@@ -37,10 +36,8 @@ type Service struct {
 	destinations map[string]destination
 	home         *blob.Home
 	records      Records
-	disk         cache.Cache
 	log          *slog.Logger
 	turns        turns
-	recalls      flights
 	settle       time.Duration // a state that is older is not taken for work under way
 }
 
@@ -51,9 +48,9 @@ type destination struct {
 }
 
 // New makes a service over its parts. stores has one for each destination of
-// the configuration; disk keeps what was recalled.
-func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, disk cache.Cache, log *slog.Logger) (*Service, error) {
-	s := &Service{destinations: map[string]destination{}, home: home, records: records, disk: disk, log: log, settle: time.Hour}
+// the configuration.
+func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, log *slog.Logger) (*Service, error) {
+	s := &Service{destinations: map[string]destination{}, home: home, records: records, log: log, settle: time.Hour}
 	s.turns.init()
 	for name, d := range config.Destinations {
 		t, err := d.template()

@@ -26,7 +26,7 @@ func DefaultSweepConfig() SweepConfig {
 type Swept struct {
 	Temp       int `json:"temporary"`
 	Released   int `json:"released"`
-	Orphans    int `json:"orphans"`
+	Orphans    int `json:"orphans"` // sources, in whichever form
 	Renditions int `json:"renditions"`
 	Outputs    int `json:"outputs"`
 	Replays    int `json:"replays"`
@@ -53,8 +53,15 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	if done.Released, err = s.released(ctx, store, before); err != nil {
 		return done, err
 	}
-	if done.Orphans, err = orphans(ctx, store, kind{blob.SourcePrefix, blob.SourceName, s.Janitor.Unknown}, before); err != nil {
-		return done, err
+	for _, k := range []kind{
+		{blob.SourcePrefix, blob.SourceName, s.Janitor.Unknown},
+		{blob.RecompressedPrefix, blob.RecompressedName, s.Janitor.Unknown},
+	} {
+		n, err := orphans(ctx, store, k, before)
+		done.Orphans += n
+		if err != nil {
+			return done, err
+		}
 	}
 	if done.Renditions, err = orphans(ctx, store, kind{blob.RenditionPrefix, blob.RenditionName, s.Janitor.UnknownRenditions}, before); err != nil {
 		return done, err
@@ -68,8 +75,8 @@ func (s *Service) Sweep(ctx context.Context, store *blob.Home, c SweepConfig) (S
 	return done, err
 }
 
-// released removes rows first and bytes after, so that a crash in between leaves
-// an orphan and not a row without bytes.
+// released removes rows first and bytes after, in whichever forms they are, so
+// that a crash in between leaves an orphan and not a row without bytes.
 func (s *Service) released(ctx context.Context, store *blob.Home, before time.Time) (int, error) {
 	removed := 0
 	for {
@@ -84,14 +91,28 @@ func (s *Service) released(ctx context.Context, store *blob.Home, before time.Ti
 			if err != nil {
 				return removed, err
 			}
-			if gone {
-				removed++
+			if !gone {
+				continue
+			}
+			removed++
+			if err := s.recompressed(ctx, store, d, before); err != nil {
+				return removed, err
 			}
 		}
 		if len(digests) < sweepBatch {
 			return removed, nil
 		}
 	}
+}
+
+// recompressed removes the other form of a source whose row is gone, unless the
+// same bytes were uploaded again meanwhile. What it leaves is an orphan.
+func (s *Service) recompressed(ctx context.Context, store *blob.Home, d asset.Digest, before time.Time) error {
+	_, err := store.Remove(ctx, blob.RecompressedName(d.String()), before, func() (bool, error) {
+		still, err := s.Janitor.Unknown(ctx, []asset.Digest{d})
+		return len(still) == 1, err
+	})
+	return err
 }
 
 // kind is a kind of blob: what its names begin with, its name by a digest in

@@ -80,5 +80,5 @@ var publishReads = []string{
 	selectRendition, selectRenditions, selectKept, selectRenditionsWith, selectRenditionDigest,
 	selectAlternativesTo, selectAlternativesOf, selectKeptAlternative, selectAlternativesWith,
 	selectPublicationsOf, selectPublished, selectPublishedName, listPublications, listPublicationsIn, countPublications,
-	selectImagesOf, selectImagesAfter,
+	selectImagesOf, selectImagesAfter, selectRecompression,
 }

@@ -62,6 +62,7 @@ const (
 	sqlWithdrawAll
 	sqlForgetPublication
 	sqlPublicationsOf
+	sqlPutRecompression
 	writeStatements // how many there are
 )
 
@@ -111,7 +112,7 @@ var writeSQL = [writeStatements]string{
 	sqlHasImage: textHasImage, sqlLoadPublication: textLoadPublication,
 	sqlNameTaken: textNameTaken, sqlInsertPublication: textInsertPublication, sqlMovePublication: textMovePublication,
 	sqlWithdrawOne: textWithdrawOne, sqlWithdrawAll: textWithdrawAll, sqlForgetPublication: textForgetPublication,
-	sqlPublicationsOf: textPublicationsOf,
+	sqlPublicationsOf: textPublicationsOf, sqlPutRecompression: textPutRecompression,
 }
 
 // Statements of the readers.

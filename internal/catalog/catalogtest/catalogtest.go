@@ -72,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Catalog) {
 		{"publications: forgotten", forgetting},
 		{"publications: unknown names", unknownNames},
 		{"expiry: images of a source", imagesOf},
+		{"recompressions", recompressions},
 		{"tasks: with an image", tasksWithImage},
 		{"tasks: all or nothing", tasksOrNothing},
 		{"tasks: not again for a replay", tasksReplayed},
