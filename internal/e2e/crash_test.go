@@ -132,7 +132,7 @@ func checkSample(t *testing.T, s *server, known *acknowledged, n int, r *rand.Ra
 	}
 }
 
-// orphans are files in the source store that no image refers to.
+// orphans are files of sources, in either form, that no image refers to.
 func orphans(t *testing.T, s *server, data string) []string {
 	t.Helper()
 	referred := make(map[string]bool)
@@ -152,7 +152,7 @@ func orphans(t *testing.T, s *server, data string) []string {
 		}
 	}
 	var left []string
-	for _, f := range filesUnder(t, filepath.Join(data, "sources")) {
+	for _, f := range append(filesUnder(t, filepath.Join(data, "sources")), filesUnder(t, filepath.Join(data, "recompressed"))...) {
 		if !referred[filepath.Base(f)] {
 			left = append(left, f)
 		}
