@@ -101,10 +101,10 @@ func (t Targets) Margin(s Scores) float64 {
 
 // Score is the SSIMULACRA2 that the targets come to, for first guesses.
 func (t Targets) Score() float64 {
-	if t.SSIMULACRA2 != 0 {
+	if t.Butteraugli == 0 {
 		return t.SSIMULACRA2
 	}
-	return max(10, 95-10*t.Butteraugli) // about what photographs show
+	return max(Least, t.SSIMULACRA2, 96-9*t.Butteraugli) // about what photographs show
 }
 
 // Tier is how much is spent on a result.
