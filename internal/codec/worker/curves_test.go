@@ -125,7 +125,7 @@ func curvesOf(t *testing.T, p *picture, m metric.Image, name string) []measuredC
 		add(format.JPEG, q, v.turbo("off"), v.turbo("on"))
 	case "webp":
 		v.format = format.WebP
-		add(format.WebP, q, v.webP())
+		add(format.WebP, q, v.webP("default"))
 	case "avif":
 		v.format = format.AVIF
 		s := plan.Save{Search: &plan.Search{Tier: quality.Max, Targets: quality.Web}}
