@@ -164,9 +164,9 @@ func subtract(dst, a, b []float32) {
 
 // weigh scales low frequencies so that differences count alike.
 const (
-	lowX        = 33.832837186260
-	lowY        = 14.458268100570
-	lowB        = 49.87984651440
+	lowX        = 32.2217497012
+	lowY        = 13.7697791434
+	lowB        = 47.504615728
 	lowYOutOfB  = -0.362267051518
 	middleDead  = 0.29 // of red against green: what is less counts nothing
 	middleMore  = 0.1  // of brightness: what is less counts twice
