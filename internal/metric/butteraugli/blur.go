@@ -5,24 +5,24 @@ import "math"
 // kernel is a Gaussian, cut off at 2.25 sigma.
 type kernel struct {
 	radius   int
-	taps     []float32 // from the middle outwards; those of both sides sum to 1
+	taps     []splat   // from the middle outwards; those of both sides sum to 1
 	sums     []float32 // sums[i] is that of i taps of one side
 	mirrored bool      // whether the picture goes on as a mirror image, or has nothing beyond its edges
 }
 
 func newKernel(sigma float64) kernel {
 	k := kernel{radius: int(2.25 * sigma)}
-	total := 0.0
-	for i := range k.radius + 1 {
-		tap := math.Exp(-float64(i*i) / (2 * sigma * sigma))
-		k.taps = append(k.taps, float32(tap))
-		total += tap * float64(min(1+i, 2))
+	height := func(i int) float64 { return math.Exp(-float64(i*i) / (2 * sigma * sigma)) }
+	total := 1.0
+	for i := range k.radius {
+		total += 2 * height(i+1)
 	}
 	sum := 0.0
-	for i := range k.taps {
-		k.taps[i] = float32(float64(k.taps[i]) / total)
+	for i := range k.radius + 1 {
+		tap := height(i) / total
+		k.taps = append(k.taps, newSplat(float32(tap)))
 		if i > 0 {
-			sum += float64(k.taps[i])
+			sum += tap
 		}
 		k.sums = append(k.sums, float32(sum))
 	}
@@ -35,7 +35,7 @@ func (k *kernel) edge(at, n int) float32 {
 	if k.mirrored || at >= k.radius && at+k.radius < n {
 		return 1
 	}
-	return 1 / (k.taps[0] + k.sums[min(at, k.radius)] + k.sums[min(n-1-at, k.radius)])
+	return 1 / (k.taps[0][0] + k.sums[min(at, k.radius)] + k.sums[min(n-1-at, k.radius)])
 }
 
 // blur blurs a plane whose rows come from the top.
@@ -44,7 +44,6 @@ type blur struct {
 	w, h   int
 	across rows // the last rows, blurred across
 	zero   []float32
-	taps   []float32 // of the present row
 	pairs  []pair
 }
 
@@ -54,7 +53,6 @@ type pair struct{ above, below []float32 }
 func newBlur(k kernel, w, h int) *blur {
 	b := &blur{kernel: k, w: w, h: h, across: newRows(w, 2*k.radius+1)}
 	b.zero = make([]float32, b.across.n)
-	b.taps = make([]float32, k.radius+1)
 	b.pairs = make([]pair, k.radius)
 	return b
 }
@@ -64,7 +62,7 @@ func (b *blur) add(src *rows, y int) {
 	from := src.padded(y)
 	b.prepareEnds(from)
 	dst := b.across.row(y)
-	convolve(dst, from, b.kernel.taps)
+	convolve(dst, from, b.taps)
 	if b.mirrored {
 		return
 	}
@@ -89,14 +87,15 @@ func (b *blur) prepareEnds(from []float32) {
 
 // down makes the blurred row y, once the rows up to y + radius are there.
 func (b *blur) down(dst []float32, y int) {
-	by := b.edge(y, b.h)
-	for i, tap := range b.kernel.taps {
-		b.taps[i] = tap * by
-	}
 	for i := range b.pairs {
 		b.pairs[i] = pair{b.at(y - 1 - i), b.at(y + 1 + i)}
 	}
 	combine(dst, b.across.row(y), b.pairs, b.taps)
+	if by := b.edge(y, b.h); by != 1 {
+		for i := range dst {
+			dst[i] *= by
+		}
+	}
 }
 
 // at is row y, which may be outside of the picture.
@@ -113,30 +112,30 @@ func (b *blur) at(y int) []float32 {
 }
 
 // convolve filters a padded row.
-func convolve(dst, src, taps []float32) {
+func convolve(dst, src []float32, taps []splat) {
 	for i := wideConvolve(dst, src, taps); i < len(dst); i++ {
 		near := src[i+pad-len(taps)+1 : i+pad+len(taps)]
 		first, last := 0, len(near)-1
 		sum := float32(0)
 		for t := len(taps) - 1; t > 0; t-- {
-			sum += taps[t] * (near[first] + near[last])
+			sum += taps[t][0] * (near[first] + near[last])
 			first, last = first+1, last-1
 		}
-		dst[i] = sum + taps[0]*near[first]
+		dst[i] = sum + taps[0][0]*near[first]
 	}
 }
 
 // combine filters columns.
-func combine(dst, middle []float32, pairs []pair, taps []float32) {
+func combine(dst, middle []float32, pairs []pair, taps []splat) {
 	from := wideCombine(dst, middle, pairs, taps)
 	if from == len(dst) {
 		return
 	}
 	for i := from; i < len(dst); i++ {
-		dst[i] = taps[0] * middle[i]
+		dst[i] = taps[0][0] * middle[i]
 	}
 	for p, pair := range pairs {
-		above, below, tap := pair.above[:len(dst)], pair.below[:len(dst)], taps[p+1]
+		above, below, tap := pair.above[:len(dst)], pair.below[:len(dst)], taps[p+1][0]
 		for i := from; i < len(dst); i++ {
 			dst[i] += tap * (above[i] + below[i])
 		}

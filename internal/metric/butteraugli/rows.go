@@ -33,3 +33,13 @@ func threeRows(w, kept int) [3]rows {
 }
 
 func twoRows(w, kept int) [2]rows { return [2]rows{newRows(w, kept), newRows(w, kept)} }
+
+// splat is one number for every column of a vector.
+type splat [lanes]float32
+
+func newSplat(v float32) (s splat) {
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}

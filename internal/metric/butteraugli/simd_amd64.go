@@ -16,6 +16,10 @@ func load(row []float32, at int) vector { return archsimd.LoadFloat32x8((*[lanes
 
 func store(v vector, row []float32, at int) { v.Store((*[lanes]float32)(row[at:])) }
 
+// all is for constants inside of a loop: numbers that are spread there get
+// spilled by other instructions than vectors, and mixing the two is slow.
+func (s *splat) all() vector { return archsimd.LoadFloat32x8((*[lanes]float32)(s)) }
+
 func every(x float32) vector { return archsimd.BroadcastFloat32x8(x) }
 
 func magnitude(v vector) vector {
@@ -50,18 +54,18 @@ func four(row []float32, at int) (a, b, c, d vector) {
 }
 
 // wideConvolve is the loop of convolve.
-func wideConvolve(dst, src, taps []float32) int {
+func wideConvolve(dst, src []float32, taps []splat) int {
 	if !wide {
 		return 0
 	}
-	middle := every(taps[0])
+	middle := taps[0].all()
 	sides := taps[1:]
 	i := 0
 	for ; i+block <= len(dst); i += block {
 		a, b, c, d := four(src, i+pad)
 		a, b, c, d = a.Mul(middle), b.Mul(middle), c.Mul(middle), d.Mul(middle)
-		for t, tap := range sides {
-			by := every(tap)
+		for t := range sides {
+			by := sides[t].all()
 			e, f, g, h := four(src, i+pad-1-t)
 			k, l, m, n := four(src, i+pad+1+t)
 			a, b, c, d = e.Add(k).MulAdd(by, a), f.Add(l).MulAdd(by, b), g.Add(m).MulAdd(by, c), h.Add(n).MulAdd(by, d)
@@ -74,8 +78,8 @@ func wideConvolve(dst, src, taps []float32) int {
 	}
 	for ; i+lanes <= len(dst); i += lanes {
 		a := load(src, i+pad).Mul(middle)
-		for t, tap := range sides {
-			a = load(src, i+pad-1-t).Add(load(src, i+pad+1+t)).MulAdd(every(tap), a)
+		for t := range sides {
+			a = load(src, i+pad-1-t).Add(load(src, i+pad+1+t)).MulAdd(sides[t].all(), a)
 		}
 		store(a, dst, i)
 	}
@@ -84,11 +88,11 @@ func wideConvolve(dst, src, taps []float32) int {
 }
 
 // wideCombine is combine for all columns.
-func wideCombine(dst, centre []float32, pairs []pair, taps []float32) int {
+func wideCombine(dst, centre []float32, pairs []pair, taps []splat) int {
 	if !wide {
 		return 0
 	}
-	middle := every(taps[0])
+	middle := taps[0].all()
 	sides := taps[1:]
 	pairs = pairs[:len(sides)]
 	i := 0
@@ -96,7 +100,7 @@ func wideCombine(dst, centre []float32, pairs []pair, taps []float32) int {
 		a, b, c, d := four(centre, i)
 		a, b, c, d = a.Mul(middle), b.Mul(middle), c.Mul(middle), d.Mul(middle)
 		for t := range pairs {
-			by := every(sides[t])
+			by := sides[t].all()
 			e, f, g, h := four(pairs[t].above, i)
 			k, l, m, n := four(pairs[t].below, i)
 			a, b, c, d = e.Add(k).MulAdd(by, a), f.Add(l).MulAdd(by, b), g.Add(m).MulAdd(by, c), h.Add(n).MulAdd(by, d)
@@ -110,7 +114,7 @@ func wideCombine(dst, centre []float32, pairs []pair, taps []float32) int {
 	for ; i+lanes <= len(dst); i += lanes {
 		a := load(centre, i).Mul(middle)
 		for t := range pairs {
-			a = load(pairs[t].above, i).Add(load(pairs[t].below, i)).MulAdd(every(sides[t]), a)
+			a = load(pairs[t].above, i).Add(load(pairs[t].below, i)).MulAdd(sides[t].all(), a)
 		}
 		store(a, dst, i)
 	}
@@ -118,19 +122,38 @@ func wideCombine(dst, centre []float32, pairs []pair, taps []float32) int {
 	return i
 }
 
+// The constants of wideRespond.
+var (
+	pigments = func() (p [3][4]splat) {
+		for c := range p {
+			for i := range p[c] {
+				p[c][i] = newSplat(absorbance[c][i])
+			}
+		}
+		return p
+	}()
+	logTerms = [6]splat{
+		newSplat(logAbove[0]), newSplat(logAbove[1]), newSplat(logAbove[2]),
+		newSplat(logBelow[0]), newSplat(logBelow[1]), newSplat(logBelow[2]),
+	}
+	gammaTerms = [4]splat{newSplat(gammaBias), newSplat(gammaMul), newSplat(gammaAdd), newSplat(least)}
+	oneTerm    = newSplat(1)
+)
+
 // wideRespond is the loop of respond.
 func wideRespond(xyb, rgb, soft *[3][]float32) int {
 	if !wide {
 		return 0
 	}
 	x, y, b := xyb[0], xyb[1], xyb[2]
+	shift := archsimd.BroadcastInt32x8(twoThirds)
 	i := 0
 	for ; i+lanes <= len(x); i += lanes {
 		red, green, blue := load(rgb[0], i), load(rgb[1], i), load(rgb[2], i)
 		softRed, softGreen, softBlue := load(soft[0], i), load(soft[1], i), load(soft[2], i)
-		l := wideAdapted(&absorbance[0], red, green, blue, softRed, softGreen, softBlue)
-		m := wideAdapted(&absorbance[1], red, green, blue, softRed, softGreen, softBlue)
-		s := wideAdapted(&absorbance[2], red, green, blue, softRed, softGreen, softBlue)
+		l := wideAdapted(&pigments[0], red, green, blue, softRed, softGreen, softBlue, shift)
+		m := wideAdapted(&pigments[1], red, green, blue, softRed, softGreen, softBlue, shift)
+		s := wideAdapted(&pigments[2], red, green, blue, softRed, softGreen, softBlue, shift)
 		store(l.Sub(m), x, i)
 		store(l.Add(m), y, i)
 		store(s, b, i)
@@ -139,19 +162,19 @@ func wideRespond(xyb, rgb, soft *[3][]float32) int {
 	return i
 }
 
-func wideAdapted(by *[4]float32, red, green, blue, softRed, softGreen, softBlue vector) vector {
-	k0, k1, k2, dark := every(by[0]), every(by[1]), every(by[2]), every(by[3])
-	around := softRed.MulAdd(k0, softGreen.MulAdd(k1, softBlue.MulAdd(k2, dark)))
+func wideAdapted(by *[4]splat, red, green, blue, softRed, softGreen, softBlue vector, shift archsimd.Int32x8) vector {
+	dark := by[3].all()
+	around := softRed.MulAdd(by[0].all(), softGreen.MulAdd(by[1].all(), softBlue.MulAdd(by[2].all(), dark)))
 	// As log2.
-	v := around.Add(every(gammaBias))
+	v := around.Add(gammaTerms[0].all())
 	bits := v.AsInt32x8()
-	exponent := bits.Sub(archsimd.BroadcastInt32x8(twoThirds)).ShiftAllRight(23)
-	m := bits.Sub(exponent.ShiftAllLeft(23)).AsFloat32x8().Sub(every(1))
-	above := every(logAbove[2]).MulAdd(m, every(logAbove[1])).MulAdd(m, every(logAbove[0]))
-	below := every(logBelow[2]).MulAdd(m, every(logBelow[1])).MulAdd(m, every(logBelow[0]))
+	exponent := bits.Sub(shift).ShiftAllRight(23)
+	m := bits.Sub(exponent.ShiftAllLeft(23)).AsFloat32x8().Sub(oneTerm.all())
+	above := logTerms[2].all().MulAdd(m, logTerms[1].all()).MulAdd(m, logTerms[0].all())
+	below := logTerms[5].all().MulAdd(m, logTerms[4].all()).MulAdd(m, logTerms[3].all())
 	log := above.Div(below).Add(exponent.ConvertToFloat32())
-	adapted := log.MulAdd(every(gammaMul), every(gammaAdd)).Div(around).Max(every(least))
-	return red.MulAdd(k0, green.MulAdd(k1, blue.MulAdd(k2, dark))).Mul(adapted).Max(dark)
+	adapted := log.MulAdd(gammaTerms[1].all(), gammaTerms[2].all()).Div(around).Max(gammaTerms[3].all())
+	return red.MulAdd(by[0].all(), green.MulAdd(by[1].all(), blue.MulAdd(by[2].all(), dark))).Mul(adapted).Max(dark)
 }
 
 // wideSubtract is the loop of subtract.
@@ -173,12 +196,13 @@ func wideWeigh(l *[3][]float32) int {
 		return 0
 	}
 	x, y, b := l[0], l[1], l[2]
+	out, mulX, mulY, mulB := every(lowYOutOfB), every(lowX), every(lowY), every(lowB)
 	i := 0
 	for ; i+lanes <= len(x); i += lanes {
 		v := load(y, i)
-		store(every(lowYOutOfB).MulAdd(v, load(b, i)).Mul(every(lowB)), b, i)
-		store(load(x, i).Mul(every(lowX)), x, i)
-		store(v.Mul(every(lowY)), y, i)
+		store(out.MulAdd(v, load(b, i)).Mul(mulB), b, i)
+		store(load(x, i).Mul(mulX), x, i)
+		store(v.Mul(mulY), y, i)
 	}
 	archsimd.ClearAVXUpperBits()
 	return i
@@ -190,7 +214,7 @@ func wideSplitMiddle(mx, my, fx, fy []float32) int {
 		return 0
 	}
 	dead, more := newLimit(middleDead), newLimit(middleMore)
-	by, least := every(suppression*(1-unsuppress)), every(unsuppress)
+	most, by, least := every(suppression), every(suppression*(1-unsuppress)), every(unsuppress)
 	i := 0
 	for ; i+lanes <= len(mx); i += lanes {
 		v := load(mx, i)
@@ -198,7 +222,7 @@ func wideSplitMiddle(mx, my, fx, fy []float32) int {
 		v = load(my, i)
 		store(v.Add(more.within(v)), my, i)
 		v = load(fy, i)
-		store(by.Div(v.MulAdd(v, every(suppression))).Add(least).Mul(load(fx, i)), fx, i)
+		store(by.Div(v.MulAdd(v, most)).Add(least).Mul(load(fx, i)), fx, i)
 	}
 	archsimd.ClearAVXUpperBits()
 	return i
@@ -212,7 +236,10 @@ func wideSplitHigh(h, u *[2][]float32, fx, fy, textured []float32) int {
 	hx, hy, ux, uy := h[0], h[1], u[0], u[1]
 	dead, more, deadUltra := newLimit(highDead), newLimit(highMore), newLimit(ultraDead)
 	most, mostUltra := newLimit(highMost), newLimit(ultraMost)
-	start, zero := every(textureStart), every(textureZero)
+	terms := [...]splat{
+		newSplat(textureX), newSplat(textureY), newSplat(textureMul), newSplat(textureStart), newSplat(textureZero),
+		newSplat(ultraY), newSplat(highY), newSplat(beyond),
+	}
 	i := 0
 	for ; i+lanes <= len(hx); i += lanes {
 		v := load(hx, i)
@@ -221,23 +248,23 @@ func wideSplitHigh(h, u *[2][]float32, fx, fy, textured []float32) int {
 		v = v.Sub(dead.within(v))
 		store(fine, ux, i)
 		store(v, hx, i)
-		x := fine.Add(v).Mul(every(textureX))
-		v = most.wideCompress(load(hy, i))
-		fine = mostUltra.wideCompress(load(fy, i).Sub(v)).Mul(every(ultraY))
-		v = v.Mul(every(highY))
+		x := fine.Add(v).Mul(terms[0].all())
+		v = most.wideCompress(load(hy, i), &terms[7])
+		fine = mostUltra.wideCompress(load(fy, i).Sub(v), &terms[7]).Mul(terms[5].all())
+		v = v.Mul(terms[6].all())
 		v = v.Add(more.within(v))
 		store(fine, uy, i)
 		store(v, hy, i)
-		y := fine.Add(v).Mul(every(textureY))
+		y := fine.Add(v).Mul(terms[1].all())
 		amount := x.MulAdd(x, y.Mul(y)).Sqrt()
-		store(amount.MulAdd(every(textureMul), start).Sqrt().Sub(zero), textured, i)
+		store(amount.MulAdd(terms[2].all(), terms[3].all()).Sqrt().Sub(terms[4].all()), textured, i)
 	}
 	archsimd.ClearAVXUpperBits()
 	return i
 }
 
 // wideCompress is compress.
-func (l limit) wideCompress(v vector) vector {
+func (l limit) wideCompress(v vector, by *splat) vector {
 	inside := l.within(v)
-	return v.Sub(inside).MulAdd(every(beyond), inside)
+	return v.Sub(inside).MulAdd(by.all(), inside)
 }

@@ -148,6 +148,7 @@ func wideErode(dst []float32, near *[3][]float32) int {
 		return 0
 	}
 	above, row, below := near[0], near[1], near[2]
+	byA, byB, byC := every(0.45), every(0.3), every(0.25)
 	i := 0
 	for ; i+lanes <= len(dst); i += lanes {
 		at := i + pad
@@ -162,7 +163,7 @@ func wideErode(dst []float32, near *[3][]float32) int {
 		a, b, c = wideLeast(a, b, c, load(below, at-reach))
 		a, b, c = wideLeast(a, b, c, load(below, at))
 		a, b, c = wideLeast(a, b, c, load(below, at+reach))
-		store(a.Mul(every(0.45)).Add(b.Mul(every(0.3))).Add(c.Mul(every(0.25))), dst, i)
+		store(a.Mul(byA).Add(b.Mul(byB)).Add(c.Mul(byC)), dst, i)
 	}
 	archsimd.ClearAVXUpperBits()
 	return i
@@ -179,11 +180,12 @@ func wideTone(fine, low []float32) int {
 		return 0
 	}
 	one, by := every(1), every(1/unit)
+	fm, fs, f0, lm, ls, l0 := every(fineMul), every(fineSlope), every(fineStart), every(lowMul), every(lowSlope), every(lowStart)
 	i := 0
 	for ; i+lanes <= len(fine); i += lanes {
 		v := load(fine, i)
-		f := every(fineMul).Div(v.MulAdd(every(fineSlope), every(fineStart))).Add(one).Mul(by)
-		l := every(lowMul).Div(v.MulAdd(every(lowSlope), every(lowStart))).Add(one).Mul(by)
+		f := fm.Div(v.MulAdd(fs, f0)).Add(one).Mul(by)
+		l := lm.Div(v.MulAdd(ls, l0)).Add(one).Mul(by)
 		store(f.Mul(f), fine, i)
 		store(l.Mul(l), low, i)
 	}

@@ -4,8 +4,8 @@ package butteraugli
 
 // Without vector instructions the loops begin at the first pixel.
 
-func wideConvolve(_, _, _ []float32) int                      { return 0 }
-func wideCombine(_, _ []float32, _ []pair, _ []float32) int   { return 0 }
+func wideConvolve(_, _ []float32, _ []splat) int              { return 0 }
+func wideCombine(_, _ []float32, _ []pair, _ []splat) int     { return 0 }
 func wideRespond(_, _, _ *[3][]float32) int                   { return 0 }
 func wideSubtract(_, _, _ []float32) int                      { return 0 }
 func wideWeigh(_ *[3][]float32) int                           { return 0 }
