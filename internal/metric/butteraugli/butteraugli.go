@@ -30,7 +30,7 @@ type Distance struct {
 }
 
 // Reference is an original, prepared for being compared with many pictures.
-// It holds about 70 bytes a pixel, and 1.3 kB a column. It uses its buffers
+// It holds about 70 bytes a pixel, and 2.5 kB a column. It uses its buffers
 // anew for each Distance: one call at a time, not safe for concurrent use.
 // Different References are independent.
 type Reference struct {

@@ -162,7 +162,8 @@ func subtract(dst, a, b []float32) {
 	}
 }
 
-// weigh scales low frequencies so that differences count alike.
+// The weights of low frequencies, and how the middle ones are divided from
+// what is finer.
 const (
 	lowX        = 32.2217497012
 	lowY        = 13.7697791434
@@ -174,6 +175,7 @@ const (
 	unsuppress  = 0.653020556257
 )
 
+// weigh scales low frequencies so that their differences count alike.
 func weigh(l *[3][]float32) {
 	x, y, b := l[0], l[1], l[2]
 	for i := wideWeigh(l); i < len(x); i++ {
@@ -197,7 +199,8 @@ func splitMiddle(mx, my, fx, fy []float32) {
 	}
 }
 
-// The ranges and weights of high and ultra-high frequencies.
+// The ranges and weights of high and ultra-high frequencies, and of the
+// texture that both make.
 const (
 	highDead  = 1.5
 	highMore  = 0.132

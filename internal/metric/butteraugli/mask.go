@@ -53,7 +53,7 @@ func erode(dst []float32, near *[3][]float32) {
 	}
 }
 
-// scale of distances: 1 is about what can just be seen.
+// unit makes a distance of 1 what can just be seen.
 const unit = 17.8 * 0.79079917404
 
 // tone turns texture into masks.
