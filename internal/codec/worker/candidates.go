@@ -118,11 +118,11 @@ func ownJPEG(m metric.Image, way jpegWay) (candidate, error) {
 			if err != nil {
 				return err
 			}
-			j.wantMap = true
+			j.whole = true
 			_, err = j.score(data, format.JPEG)
-			j.wantMap = false
-			if err == nil {
-				weights, rounds = picture.Feedback(j.distances, weights), rounds+1
+			j.whole = false
+			if d := j.distances(); err == nil && d != nil {
+				weights, rounds = picture.Feedback(d, weights), rounds+1
 			}
 			return err
 		},

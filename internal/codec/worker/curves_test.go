@@ -72,7 +72,7 @@ func TestCurves(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.frames = []*vips.Image{i}
-		j, err := newJudge(p, quality.Targets{SSIMULACRA2: 99}, engine.jxl)
+		j, err := newJudge(p, quality.Targets{SSIMULACRA2: 99})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,10 @@
 package worker
 
 import (
-	"safelight/internal/encoder/jxl"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/metric"
+	"safelight/internal/metric/butteraugli"
 	"safelight/internal/plan"
 	"safelight/internal/quality"
 	"safelight/internal/vips"
@@ -15,13 +15,17 @@ const judged = 5
 
 // judge scores encoded files against the frames that they are made of.
 type judge struct {
-	targets     quality.Targets
-	frames      []int          // of the animation, those that are compared
-	originals   []metric.Image // of these
-	references  []*metric.Reference
-	butteraugli *jxl.Library // nil where there is none
-	distances   []float32    // of the last frame that butteraugli compared, one a pixel, if they are wanted
-	wantMap     bool
+	targets quality.Targets
+	frames  []compared // of an animation, some
+	whole   bool       // butteraugli is measured, whether or not a target needs it
+}
+
+// compared is a frame that results are compared with.
+type compared struct {
+	at          int // in the animation
+	original    metric.Image
+	ssimulacra2 *metric.Reference
+	butteraugli *butteraugli.Reference // nil until it is needed
 }
 
 var errDepth = fault.New(fault.Unprocessable, "a picture of more than 8 bits a sample, or more than four samples a pixel, can't be compared")
@@ -40,12 +44,9 @@ func raster(i *vips.Image) (metric.Image, error) {
 }
 
 // newJudge prepares the comparison with a picture's frames, which must be held.
-func newJudge(p *picture, targets quality.Targets, butteraugli *jxl.Library) (*judge, error) {
-	j := &judge{targets: targets, butteraugli: butteraugli}
+func newJudge(p *picture, targets quality.Targets) (*judge, error) {
+	j := &judge{targets: targets}
 	n := len(p.frames)
-	if targets.Butteraugli > 0 && (butteraugli == nil || !butteraugli.HasButteraugli()) {
-		return nil, fault.New(fault.Unsupported, "a target for butteraugli needs libjxl 0.7, which is not there")
-	}
 	for k := range min(n, judged) {
 		at := 0
 		if n > 1 {
@@ -59,14 +60,18 @@ func newJudge(p *picture, targets quality.Targets, butteraugli *jxl.Library) (*j
 		if err != nil {
 			return nil, err
 		}
-		j.frames, j.originals, j.references = append(j.frames, at), append(j.originals, original), append(j.references, reference)
+		j.frames = append(j.frames, compared{at: at, original: original, ssimulacra2: reference})
 	}
 	return j, nil
 }
 
+// hopeless is how many points under its target SSIMULACRA2 must be for
+// butteraugli not to matter any more.
+const hopeless = 1.5
+
 // score decodes an encoded file and compares it. Of an animation the scores
-// are those of the worst frame. Butteraugli is measured where a target or a map
-// needs it, and the first target is not missed already.
+// are those of the worst frame. Butteraugli is measured where a target needs it
+// and the other is not missed already, or where it is wanted.
 func (j *judge) score(encoded []byte, f format.Format) (quality.Scores, error) {
 	frames, err := j.decode(encoded, f)
 	if err != nil {
@@ -74,18 +79,17 @@ func (j *judge) score(encoded []byte, f format.Format) (quality.Scores, error) {
 	}
 	worst := quality.Scores{SSIMULACRA2: 100}
 	for i, frame := range frames {
-		s, err := j.references[i].Score(frame)
+		s, err := j.frames[i].ssimulacra2.Score(frame)
 		if err != nil {
 			return worst, err
 		}
 		worst.SSIMULACRA2 = min(worst.SSIMULACRA2, s)
 	}
-	wanted := j.targets.Butteraugli > 0 && worst.SSIMULACRA2 >= j.targets.SSIMULACRA2-hopeless || j.wantMap
+	if !j.whole && (j.targets.Butteraugli == 0 || worst.SSIMULACRA2 < j.targets.SSIMULACRA2-hopeless) {
+		return worst, nil
+	}
 	for i, frame := range frames {
-		if !wanted {
-			break
-		}
-		d, err := j.distance(i, frame)
+		d, err := j.frames[i].distance(frame)
 		if err != nil {
 			return worst, err
 		}
@@ -94,37 +98,35 @@ func (j *judge) score(encoded []byte, f format.Format) (quality.Scores, error) {
 	return worst, nil
 }
 
-// hopeless is how many points under its target SSIMULACRA2 must be for
-// butteraugli not to matter any more.
-const hopeless = 1.5
-
-// maps tells whether there is a map of distances for an encoder to go by.
-func (j *judge) maps() bool {
-	return j.butteraugli != nil && j.butteraugli.HasButteraugli() && min(j.originals[0].W, j.originals[0].H) >= leastSide
-}
-
-// distance is butteraugli's 3-norm between an original and a frame.
-func (j *judge) distance(at int, frame metric.Image) (float64, error) {
-	original, dist := onGrey(j.originals[at]), onGrey(frame)
-	if !j.wantMap {
-		d, err := j.butteraugli.Butteraugli(original, dist)
-		return d.P3, err
+// distance is butteraugli's 3-norm between the original and a frame.
+func (c *compared) distance(frame metric.Image) (float64, error) {
+	if c.butteraugli == nil {
+		var err error
+		if c.butteraugli, err = butteraugli.Prepare(onGrey(c.original)); err != nil {
+			return 0, err
+		}
 	}
-	d, err := j.butteraugli.ButteraugliMap(original, dist)
-	j.distances = d.Map
+	d, err := c.butteraugli.Distance(onGrey(frame))
 	return d.P3, err
 }
 
-// leastSide is what butteraugli needs of a side.
-const leastSide = 8
+// distances are those of each pixel in the last comparison; nil where the
+// picture is too small to have some.
+func (j *judge) distances() []float32 {
+	c := j.frames[0]
+	if c.butteraugli == nil || min(c.original.W, c.original.H) < butteraugli.MinSide {
+		return nil
+	}
+	return c.butteraugli.Map()
+}
 
 // onGrey is a picture in three bands: grey is repeated, what is transparent lies
 // on mid grey, and a short side is drawn out.
-func onGrey(m metric.Image) jxl.Pixels {
-	if m.Bands == 3 && min(m.W, m.H) >= leastSide {
-		return jxl.Pixels{W: m.W, H: m.H, Bands: 3, Pix: m.Pix}
+func onGrey(m metric.Image) metric.Image {
+	if m.Bands == 3 && min(m.W, m.H) >= butteraugli.MinSide {
+		return m
 	}
-	w, h := max(m.W, leastSide), max(m.H, leastSide)
+	w, h := max(m.W, butteraugli.MinSide), max(m.H, butteraugli.MinSide)
 	out := make([]uint8, w*h*3)
 	for i := range w * h {
 		at := min(i/w, m.H-1)*m.W + min(i%w, m.W-1)
@@ -138,7 +140,7 @@ func onGrey(m metric.Image) jxl.Pixels {
 			out[i*3+c] = uint8((v*alpha + 128*(255-alpha) + 127) / 255)
 		}
 	}
-	return jxl.Pixels{W: w, H: h, Bands: 3, Pix: out}
+	return metric.Image{W: w, H: h, Bands: 3, Pix: out}
 }
 
 // decode reads the frames that are compared back out of a file.
@@ -149,8 +151,8 @@ func (j *judge) decode(encoded []byte, f format.Format) ([]metric.Image, error) 
 	if err != nil {
 		return nil, err
 	}
-	pages := 1
-	if j.frames[len(j.frames)-1] > 0 {
+	pages, last := 1, j.frames[len(j.frames)-1].at
+	if last > 0 {
 		pages = -1
 	}
 	roll, err := q.read(plan.Load{Format: f}, source, pages)
@@ -160,12 +162,12 @@ func (j *judge) decode(encoded []byte, f format.Format) ([]metric.Image, error) 
 	if err := q.split(roll, 0); err != nil {
 		return nil, err
 	}
-	if len(q.frames) <= j.frames[len(j.frames)-1] {
+	if len(q.frames) <= last {
 		return nil, fault.New(fault.Unprocessable, "the encoded animation has %d frames; expected more", len(q.frames))
 	}
 	out := make([]metric.Image, len(j.frames))
-	for i, at := range j.frames {
-		frame, err := q.srgb(q.frames[at])
+	for i, c := range j.frames {
+		frame, err := q.srgb(q.frames[c.at])
 		if err != nil {
 			return nil, err
 		}

@@ -53,7 +53,7 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 		return result, err
 	}
 	features := quality.Look(first.Pix, first.W, first.H, first.Bands)
-	j, err := newJudge(p, s.Search.Targets, e.jxl)
+	j, err := newJudge(p, s.Search.Targets)
 	if err != nil {
 		return result, err
 	}
@@ -71,10 +71,13 @@ func (e *Engine) seek(p *picture, s plan.Save) (plan.Result, error) {
 	if err := k.all(candidates); err != nil {
 		return result, err
 	}
-	if s.Search.Tier == quality.Max && j.maps() {
-		if err := errors.Join(k.closed(), k.complete()); err != nil {
+	if s.Search.Tier == quality.Max {
+		if err := k.closed(); err != nil {
 			return result, err
 		}
+	}
+	if err := k.complete(); err != nil {
+		return result, err
 	}
 	k.best.measured.Targets, k.best.measured.Trials = j.targets, k.trials
 	result.Measured = &k.best.measured
@@ -190,9 +193,9 @@ func (k *seeker) complete() error {
 	if k.best.measured.Scores.Butteraugli != 0 {
 		return nil
 	}
-	k.judge.wantMap = true
+	k.judge.whole = true
 	scores, err := k.judge.score(k.best.data, k.format)
-	k.judge.wantMap = false
+	k.judge.whole = false
 	k.best.measured.Scores = scores
 	return err
 }
