@@ -146,10 +146,10 @@ func searches(job *plan.Job) bool {
 }
 
 // What measuring takes for a megapixel, bytes: pixels as floating point numbers
-// on several scales, coefficients, and in the tier max butteraugli's planes.
+// on several scales, coefficients, and the encoder's own.
 const (
-	searchPerMegapixel = 160 << 20
-	maxPerMegapixel    = 560 << 20
+	searchPerMegapixel = 224 << 20
+	maxPerMegapixel    = 288 << 20
 )
 
 // searchMemory is the memory that a job may hold beside MemoryBytes.
@@ -158,7 +158,7 @@ func (c Config) searchMemory(job *plan.Job) int64 {
 		return 0
 	}
 	per := searchPerMegapixel
-	if job.Save.Search.Tier == quality.Max || job.Save.Search.Targets.Butteraugli > 0 {
+	if job.Save.Search.Tier == quality.Max {
 		per = maxPerMegapixel
 	}
 	return min(int64(megapixels(job)*float64(per)), c.SearchBytes)

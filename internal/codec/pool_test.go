@@ -504,7 +504,7 @@ func TestSearchLimits(t *testing.T) {
 	plain, _ := cfg.deadlines(Background, &job)
 	job.Save.Search = &plan.Search{Tier: quality.Max, Targets: quality.Web}
 	most, _ := cfg.deadlines(Background, &job)
-	if most != maxFactor*plain || cfg.searchMemory(&job) < 1<<30 {
+	if most != maxFactor*plain || cfg.searchMemory(&job) < 800<<20 {
 		t.Error(plain, most, cfg.searchMemory(&job))
 	}
 	job.Save.Search.Tier = quality.Fast

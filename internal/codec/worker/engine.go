@@ -83,9 +83,6 @@ func (e *Engine) Info() wire.Info {
 	}
 	if e.jxl != nil {
 		info.Features = append(info.Features, "jpeg-xl-transcoding")
-		if e.jxl.HasButteraugli() {
-			info.Features = append(info.Features, "butteraugli")
-		}
 	}
 	return info
 }
