@@ -8,6 +8,7 @@ import (
 	"safelight/internal/encoder/jxl"
 	"safelight/internal/format"
 	"safelight/internal/metric"
+	"safelight/internal/metric/butteraugli"
 	"safelight/internal/quality"
 )
 
@@ -16,20 +17,24 @@ type judge struct {
 	*lane
 	photo     *photo
 	reference *metric.Reference
+	own       *butteraugli.Reference
 	costs     costs
 }
 
 // costs are the processor seconds that measuring took.
 type costs struct {
-	prepare              float64
-	score, butteraugli   float64 // of all
-	scored, butteraugled int     // how many
+	prepare, prepareOwn     float64 // SSIMULACRA2, and butteraugli in Go
+	score, butteraugli, own float64 // of all comparisons: butteraugli by libjxl, and in Go
+	scored, butteraugled    int     // how many
 }
 
 func (l *lane) judge(p *photo) (*judge, error) {
 	j := &judge{lane: l, photo: p}
 	var err error
 	j.costs.prepare = thread(func() { j.reference, err = metric.Prepare(p.pixels) })
+	if err == nil {
+		j.costs.prepareOwn = thread(func() { j.own, err = butteraugli.Prepare(p.pixels) })
+	}
 	return j, err
 }
 
@@ -47,6 +52,7 @@ func (j *judge) scores(data []byte, f format.Format, both bool) (quality.Scores,
 	}
 	var d jxl.Distance
 	j.costs.butteraugli += thread(func() { d, err = j.butteraugli.Butteraugli(pixels(j.photo.pixels), pixels(decoded)) })
+	j.costs.own += thread(func() { _, _ = j.own.Distance(decoded) }) // for its time alone
 	j.costs.butteraugled++
 	s.Butteraugli = d.P3
 	return s, err

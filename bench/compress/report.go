@@ -115,6 +115,7 @@ func (r *report) costs() string {
 		mp := one.megapixels()
 		pixels, scored, butteraugled = pixels+mp, scored+mp*float64(one.costs.scored), butteraugled+mp*float64(one.costs.butteraugled)
 		c.prepare, c.score, c.butteraugli = c.prepare+one.costs.prepare, c.score+one.costs.score, c.butteraugli+one.costs.butteraugli
+		c.prepareOwn, c.own = c.prepareOwn+one.costs.prepareOwn, c.own+one.costs.own
 		guetzliCPU, guetzliMP = guetzliCPU+one.guetzliSeconds(guetzliScale(r.results)), guetzliMP+mp
 		for _, trials := range []map[string]trial{one.asGood, one.auto} {
 			for _, t := range trials {
@@ -125,6 +126,8 @@ func (r *report) costs() string {
 	text := table([][]string{{"", "CPU s/MP"},
 		{"SSIMULACRA2, the original prepared once", fmt.Sprintf("%.3g", c.prepare/pixels)},
 		{"SSIMULACRA2, each comparison", fmt.Sprintf("%.3g", c.score/scored)},
+		{"butteraugli, the original prepared once", fmt.Sprintf("%.3g", c.prepareOwn/pixels)},
+		{"butteraugli, each comparison", fmt.Sprintf("%.3g", c.own/butteraugled)},
 		{"butteraugli of libjxl, each comparison", fmt.Sprintf("%.3g", c.butteraugli/butteraugled)},
 		{"guetzli", fmt.Sprintf("%.3g", guetzliCPU/guetzliMP)},
 	})
