@@ -31,21 +31,22 @@ var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest",
 
 // within are the imports inside one layer.
 var within = map[string][]string{
-	"format":             {"fault"},
-	"geom":               {},
-	"options":            {"asset"},
-	"catalog":            {"task"},
-	"plan":               {"quality"},
+	"format":       {"fault"},
+	"geom":         {},
+	"options":      {"asset"},
+	"catalog":      {"task"},
+	"plan":         {"quality"},
+	"pipeline":     {"render", "publish", "purge", "work"},
+	"codec":        {"codec/wire", "codec/sandbox"},
+	"codec/wire":   {"codec/sandbox"},
+	"codec/worker": {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
+	"httpapi":      {"httpapi/taskapi"},
+	"client":       {"httpapi/taskapi"},
+	"app":          {"config", "telemetry"},
+	"config":       {"telemetry"},
+	"cli":          {"app", "config", "telemetry"},
+
 	"metric/butteraugli": {"metric"},
-	"pipeline":           {"render", "publish", "purge", "work"},
-	"codec":              {"codec/wire", "codec/sandbox"},
-	"codec/wire":         {"codec/sandbox"},
-	"codec/worker":       {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
-	"httpapi":            {"httpapi/taskapi"},
-	"client":             {"httpapi/taskapi"},
-	"app":                {"config", "telemetry"},
-	"config":             {"telemetry"},
-	"cli":                {"app", "config", "telemetry"},
 }
 
 // keep lists imports that belong to few packages.
