@@ -112,7 +112,7 @@ func TestSmallSizes(t *testing.T) {
 
 func TestMoreDistortionIsFurther(t *testing.T) {
 	t.Parallel()
-	for name, ref := range map[string]metric.Image{"colour": photo(300, 200), "grey": greyed(photo(300, 200))} {
+	for name, ref := range map[string]metric.Image{"colour": photo(150, 100), "grey": greyed(photo(150, 100))} {
 		r, err := Prepare(ref)
 		if err != nil {
 			t.Fatal(err)

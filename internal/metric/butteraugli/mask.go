@@ -53,7 +53,8 @@ func erode(dst []float32, near *[3][]float32) {
 	}
 }
 
-// unit makes a distance of 1 what can just be seen.
+// unit makes a distance of 1 what can just be seen; the first factor is 17.83
+// in later versions of libjxl.
 const unit = 17.8 * 0.79079917404
 
 // tone turns texture into masks.
