@@ -17,25 +17,28 @@ const (
 	AVIF
 	HEIC
 	TIFF
+	JXL
 	formats
 )
 
 type traits struct {
 	name, mime, ext string
+	source          bool // an upload may have it
 	encode          bool // a rendition may have it
 	alpha           bool // can hold transparency
 	animation       bool // can hold several frames
 }
 
 var table = [formats]traits{
-	Unknown: {"unknown", "application/octet-stream", "bin", false, false, false},
-	JPEG:    {"jpeg", "image/jpeg", "jpg", true, false, false},
-	PNG:     {"png", "image/png", "png", true, true, false},
-	WebP:    {"webp", "image/webp", "webp", true, true, true},
-	GIF:     {"gif", "image/gif", "gif", true, true, true},
-	AVIF:    {"avif", "image/avif", "avif", true, true, false},
-	HEIC:    {"heic", "image/heic", "heic", false, true, false},
-	TIFF:    {"tiff", "image/tiff", "tif", false, true, false},
+	Unknown: {"unknown", "application/octet-stream", "bin", false, false, false, false},
+	JPEG:    {"jpeg", "image/jpeg", "jpg", true, true, false, false},
+	PNG:     {"png", "image/png", "png", true, true, true, false},
+	WebP:    {"webp", "image/webp", "webp", true, true, true, true},
+	GIF:     {"gif", "image/gif", "gif", true, true, true, true},
+	AVIF:    {"avif", "image/avif", "avif", true, true, true, false},
+	HEIC:    {"heic", "image/heic", "heic", true, false, true, false},
+	TIFF:    {"tiff", "image/tiff", "tif", true, false, true, false},
+	JXL:     {"jxl", "image/jxl", "jxl", false, true, true, false},
 }
 
 func (f Format) traits() traits {
@@ -54,6 +57,10 @@ func (f Format) MIME() string { return f.traits().mime }
 // Ext is the usual file name extension, without a dot.
 func (f Format) Ext() string { return f.traits().ext }
 
+// Source tells whether files of the format are accepted as sources. One that is
+// not may still be that of renditions.
+func (f Format) Source() bool { return f.traits().source }
+
 // Encodable tells whether renditions can be made in this format.
 func (f Format) Encodable() bool { return f.traits().encode }
 
@@ -64,7 +71,7 @@ func (f Format) HasAlpha() bool { return f.traits().alpha }
 func (f Format) Animates() bool { return f.traits().animation }
 
 // HasQuality tells whether an encoder of the format has a quality setting.
-func (f Format) HasQuality() bool { return f == JPEG || f == WebP || f == AVIF }
+func (f Format) HasQuality() bool { return f == JPEG || f == WebP || f == AVIF || f == JXL }
 
 // Parse finds a format by its name, with "jpg" and "tif" understood too; Unknown where there is none.
 func Parse(name string) Format {
@@ -85,12 +92,19 @@ func Parse(name string) Format {
 }
 
 // All lists the formats that are accepted as sources.
-func All() []Format {
-	all := make([]Format, 0, formats-1)
+func All() []Format { return those(Format.Source) }
+
+// Outputs lists the formats that renditions can be made in.
+func Outputs() []Format { return those(Format.Encodable) }
+
+func those(have func(Format) bool) []Format {
+	list := make([]Format, 0, formats-1)
 	for f := JPEG; f < formats; f++ {
-		all = append(all, f)
+		if have(f) {
+			list = append(list, f)
+		}
 	}
-	return all
+	return list
 }
 
 // MarshalText writes the format's name.
@@ -115,7 +129,7 @@ const (
 
 // Header is what the outside of a picture file says, before any decoding.
 // Width and Height are stored pixels of one page (frame), before orientation
-// is applied; for HEIC and AVIF, whose transformations are part of the file
+// is applied; for HEIC, AVIF and JPEG XL, whose transformations are part of the file
 // format, they are what a decoder gives, and Orientation is 1.
 type Header struct {
 	Format        Format `json:"format"`

@@ -24,6 +24,9 @@ func seeds() [][]byte {
 			cat(ispe(40, 30), isobox("irot", 1)), ref("dimg", 1, 2)),
 		heifFile("heic", false, []heifPart{{typ: "hvc1", props: []int{1, 2}}, {typ: "mime", mime: "application/rdf+xml", data: []byte(gpsPacket)}},
 			cat(ispe(40, 30), isobox("clap", uint32(4), uint32(1), uint32(3), uint32(1))), ref("thmb", 1, 2)),
+		jxlStream("10000 10010 1 1"), jxlStream(jxlRare), jxlFile(isobox("jxlc", jxlStream(jxlRare))),
+		jxlFile(isobox("Exif", uint32(0), exifBlock(le, 6)), isobox("xml ", gpsPacket), isobox("brob", "Exif.."),
+			isobox("jxlp", uint32(0), jxlStream(jxlRare)[:3]), isobox("jxlp", uint32(1<<31|1), jxlStream(jxlRare)[3:])),
 	}
 }
 
@@ -84,7 +87,7 @@ func FuzzSniff(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got := Sniff(b)
-		if got > TIFF || got != Sniff(b[:min(len(b), SniffLen)]) {
+		if got >= formats || got != Sniff(b[:min(len(b), SniffLen)]) {
 			t.Errorf("Sniff(%q) = %v", b, got)
 		}
 	})

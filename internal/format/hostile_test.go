@@ -32,6 +32,10 @@ func TestHostile(t *testing.T) {
 		"heif extents":        heifExtents(size),
 		"heif same xmp":       heifSameXMP(size),
 		"heif properties":     heifFile("heic", true, []heifPart{{typ: "hvc1"}}, repeat("\x00\x00\x00\x08free"), nil),
+		"jxl parts":           jxlFile(repeat("\x00\x00\x00\x0cjxlp\x00\x00\x00\x00")),
+		"jxl boxes":           jxlFile(repeat("\x00\x00\x00\x08free")),
+		"jxl channels":        jxlStream("1 00000 001 0 0 0 00 0 11 000000000000" + strings.Repeat(" 0 00 0 00 00 11 1111111111", 9) + strings.Repeat(strings.Repeat("1", 1<<10), 600)),
+		"jxl xmp":             jxlFile(repeat("\x00\x00\x00\x08xml ")),
 		"heif many exif refs": heifFile("heic", true, []heifPart{{typ: "hvc1"}}, nil, repeat("\x00\x00\x00\x10auxl\x00\x01\x00\x02\x00\x01\x00\x01")),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,6 +31,8 @@ func Sniff(head []byte) Format {
 		return GIF
 	case has("II*\x00"), has("MM\x00*"), has("II+\x00\x08\x00\x00\x00"), has("MM\x00+\x00\x08\x00\x00"):
 		return TIFF
+	case has(jxlCodestream), has(jxlContainer):
+		return JXL
 	case len(head) >= 16 && string(head[4:8]) == "ftyp":
 		return sniffBrands(head)
 	}
@@ -85,12 +87,24 @@ func isStructural(brand []byte) bool { return string(brand) == "mif1" || string(
 // A file that ends early still has a header: whether its pixels can be read
 // is for a decoder to say.
 func Probe(r io.ReaderAt, size int64) (Header, error) {
+	return probeIf(func(Format) bool { return true }, r, size)
+}
+
+// ProbeSource is Probe for files from strangers: formats that are only written
+// are fault.Unsupported too, and not looked into.
+func ProbeSource(r io.ReaderAt, size int64) (Header, error) { return probeIf(Format.Source, r, size) }
+
+func probeIf(may func(Format) bool, r io.ReaderAt, size int64) (Header, error) {
 	w := newWindow(r, size)
 	head, _ := w.bytes(0, int(min(w.size, SniffLen)))
 	if w.err != nil {
 		return Header{}, fmt.Errorf("reading picture header: %w", w.err)
 	}
-	return walk(w, Sniff(head), nil)
+	f := Sniff(head)
+	if !may(f) {
+		return Header{}, unsupported(f)
+	}
+	return walk(w, f, nil)
 }
 
 // Walk reads a file of format f as Probe does, and hands every block of
@@ -124,8 +138,10 @@ func walk(win *window, f Format, visit func(Block) error) (Header, error) {
 		err = w.tiff()
 	case AVIF, HEIC:
 		err = w.heif()
+	case JXL:
+		err = w.jxl()
 	default:
-		return Header{}, unsupported()
+		return Header{}, unsupported(f)
 	}
 	if w.err != nil { // rather than "corrupt", which it may only look like
 		return Header{}, fmt.Errorf("reading picture header: %w", w.err)
@@ -148,12 +164,16 @@ func corrupt(message string, args ...any) error {
 	return e
 }
 
-func unsupported() error {
+func unsupported(f Format) error {
 	names := make([]string, 0, formats)
 	for _, f := range All() {
 		names = append(names, f.String())
 	}
-	return fault.New(fault.Unsupported, "this is not a picture format that is accepted; accepted are %s", strings.Join(names, ", "))
+	accepted := strings.Join(names, ", ")
+	if f != Unknown {
+		return fault.New(fault.Unsupported, "%s is written but not accepted; accepted are %s", f.MIME(), accepted)
+	}
+	return fault.New(fault.Unsupported, "this is not a picture format that is accepted; accepted are %s", accepted)
 }
 
 // area multiplies sides without overflowing.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -29,7 +30,7 @@ func TestSniff(t *testing.T) {
 		{"\x00\x00\x00\x10ftypmif1\x00\x00\x00\x00avif", HEIC}, {"\x00\x00\x00\x10ftypmsf1\x00\x00\x00\x00", HEIC},
 		{"\x00\x00\x00\x18ftypisom\x00\x00\x00\x00isommp41", Unknown}, {"\x00\x00\x00\x18ftypMiHE\x00\x00\x00\x00mif1heic", HEIC},
 		{"\x00\x00\x00\x08ftypavif\x00\x00\x00\x00", Unknown},
-		{"<svg xmlns=", Unknown}, {"%PDF-1.7", Unknown}, {"BM\x00\x00", Unknown}, {"8BPS", Unknown}, {"\xff\x0a", Unknown}, {"PK\x03\x04", Unknown},
+		{"<svg xmlns=", Unknown}, {"%PDF-1.7", Unknown}, {"BM\x00\x00", Unknown}, {"8BPS", Unknown}, {"\xff\x0a", JXL}, {"\xff\x0b", Unknown}, {jxlContainer, JXL}, {jxlContainer[:11], Unknown}, {"PK\x03\x04", Unknown},
 	} {
 		if got := Sniff([]byte(c.head)); got != c.want {
 			t.Errorf("Sniff(%q) = %v; want %v", c.head, got, c.want)
@@ -191,7 +192,7 @@ func TestHeader(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, f := range All() {
+	for f := JPEG; f < formats; f++ {
 		var g Format
 		text, _ := f.MarshalText()
 		if err := g.UnmarshalText(text); err != nil || g != f || f.MIME() == "" || f.Ext() == "" {
@@ -200,6 +201,9 @@ func TestNames(t *testing.T) {
 	}
 	if Parse("jpg") != JPEG || Parse("tif") != TIFF || Parse("heif") != HEIC || Parse("svg") != Unknown || Format(99).String() != "unknown" {
 		t.Error("names are not as documented")
+	}
+	if len(All()) != 7 || slices.Contains(All(), JXL) || len(Outputs()) != 6 || !slices.Contains(Outputs(), JXL) || slices.Contains(Outputs(), HEIC) {
+		t.Errorf("accepted are %v, made %v", All(), Outputs())
 	}
 }
 

@@ -224,7 +224,7 @@ func (s *Service) Store(ctx context.Context, f *Spooled) (catalog.Result, error)
 
 // examine probes the header and holds it against the limits.
 func (s *Service) examine(f *Spooled) (format.Header, error) {
-	header, err := format.Probe(f.w, f.Bytes)
+	header, err := format.ProbeSource(f.w, f.Bytes)
 	if err != nil {
 		return header, err
 	}
