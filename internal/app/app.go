@@ -32,6 +32,7 @@ import (
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
 	"safelight/internal/pipeline"
+	"safelight/internal/plan"
 	"safelight/internal/purge"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
@@ -141,6 +142,8 @@ func (a *App) serve(ctx context.Context, version string) error {
 		return err
 	}
 	codecs := worker{a.codec}
+	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
+	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
 	a.purge = purge.New(purge.Deps{
 		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
@@ -155,7 +158,8 @@ func (a *App) serve(ctx context.Context, version string) error {
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline), Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
-		Metrics: metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
+		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
+		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 	})
 	if !keys.Empty() {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"safelight/internal/codec"
 	"safelight/internal/fault"
@@ -50,6 +51,23 @@ func (w worker) Inspect(ctx context.Context, job plan.Job, source *os.File) (pla
 		return plan.Result{}, err
 	}
 	return out.Result, out.Close()
+}
+
+// writable leaves out what no codec process here can write: a format that is only
+// preferred must not make requests fail.
+func (a *App) writable(setting string, names []string) []string {
+	info := a.codec.Info()
+	writes := info.Writes
+	if info.Fallback != nil {
+		writes = slices.Concat(writes, info.Fallback.Writes)
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		lacking := !slices.Contains(writes, format.Parse(name).String())
+		if lacking {
+			a.log.Warn("this installation's libvips can't write a format that is configured; it is left out", "setting", setting, "format", name)
+		}
+		return lacking
+	})
 }
 
 // observe registers what is counted outside of requests.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"safelight/internal/codec/wire"
+	"safelight/internal/format"
 	"safelight/internal/plan"
 )
 
@@ -63,15 +64,25 @@ func (k *kind) can(job *plan.Job) bool {
 	if job.Transcode != nil {
 		return true // by a library that is the same in all
 	}
-	if !slices.Contains(k.info.Reads, job.Load.Format.String()) {
+	if !k.reads(job.Load.Format) {
 		return false
 	}
 	for _, s := range job.Steps {
-		if s.Watermark != nil && !slices.Contains(k.info.Reads, s.Watermark.Format.String()) {
+		if s.Watermark != nil && !k.reads(s.Watermark.Format) {
 			return false
 		}
 	}
 	return job.Save == nil || slices.Contains(k.info.Writes, job.Save.Format.String())
+}
+
+// reads tells whether the processes load a format. One that is no source is only
+// read back, by what writes it.
+func (k *kind) reads(f format.Format) bool {
+	list := k.info.Reads
+	if !f.Source() {
+		list = k.info.Writes
+	}
+	return slices.Contains(list, f.String())
 }
 
 // spare tells whether a process is free for a job of the class.

@@ -169,18 +169,22 @@ func TestFormatsInTheSandbox(t *testing.T) {
 func everyFormat(t *testing.T, p *Pool) {
 	t.Helper()
 	source := photo(t, 640, 480)
-	for _, f := range format.All() {
-		if !f.Encodable() {
-			continue
-		}
+	for _, f := range format.Outputs() {
 		job := renderJob(100)
 		job.Save.Format = f
 		out, err := p.Run(context.Background(), Interactive, job, file(t, source))
+		if f == format.JXL && !p.kinds[0].reads(f) && fault.Of(err) == fault.Unsupported {
+			t.Logf("%s is left out: %v", f, err)
+			continue
+		}
 		if err != nil {
 			t.Errorf("to %s: %v", f, err)
 			continue
 		}
 		job.Load.Format, job.Save.Format = f, format.PNG
+		if !f.Source() {
+			job = plan.Job{Load: job.Load, Inspect: true}
+		}
 		back, err := p.Run(context.Background(), Interactive, job, out.File)
 		if err != nil {
 			t.Errorf("from %s: %v", f, err)

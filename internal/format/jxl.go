@@ -14,9 +14,10 @@ const (
 	maxJXLParts  = 1 << 12 // boxes that hold a codestream
 )
 
-// jxl reads the codestream's header (ISO/IEC 18181-1, SizeHeader and ImageMetadata), and the container around it if there is
-// one. As for HEIF, the size is what a decoder gives: upright. Frames are not
-// counted, and the first stands for all.
+// jxl reads the codestream's header (ISO/IEC 18181-1, SizeHeader and
+// ImageMetadata), and the container around it if there is one. As for HEIF, the
+// size is what a decoder gives: upright. Frames are not counted, and the first
+// stands for all.
 func (w *walker) jxl() error {
 	stream := Extents{{0, w.size}}
 	if b, ok := w.bytes(0, len(jxlCodestream)); !ok || string(b) != jxlCodestream {

@@ -76,6 +76,10 @@ func (h *hot) find(l line) *answer {
 	return a
 }
 
+// accept is what a client says of the formats that answers here depend on. Others
+// must not tell clients apart: each class of them has prepared answers of its own.
+func (s *Server) accept(header string) plan.Accept { return plan.ParseAccept(header).And(s.Negotiated) }
+
 // Answer finds a prepared answer for the fast lane. It lets in whom reader
 // would let in without credentials.
 func (s *Server) Answer(r *fastlane.Request) *fastlane.Answer {
@@ -89,7 +93,7 @@ func (s *Server) Answer(r *fastlane.Request) *fastlane.Answer {
 	} else if !s.config.PublicRead {
 		return nil
 	}
-	a := s.hot.find(line{s.ownerOf(r.Host), r.URI, plan.ParseAccept(r.Accept)})
+	a := s.hot.find(line{s.ownerOf(r.Host), r.URI, s.accept(r.Accept)})
 	if a == nil {
 		return nil
 	}
@@ -124,7 +128,7 @@ func (s *Server) serveHot(w http.ResponseWriter, r *http.Request, start time.Tim
 	if err != nil {
 		return false
 	}
-	a := s.hot.find(line{p.Owner, r.RequestURI, plan.ParseAccept(first(r.Header["Accept"]))})
+	a := s.hot.find(line{p.Owner, r.RequestURI, s.accept(first(r.Header["Accept"]))})
 	if a == nil {
 		return false
 	}

@@ -20,6 +20,7 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/httpapi/taskapi"
 	"safelight/internal/ingest"
+	"safelight/internal/plan"
 	"safelight/internal/purge"
 	"safelight/internal/render"
 )
@@ -42,15 +43,18 @@ type Check struct {
 
 // Deps are the parts that the transport speaks for.
 type Deps struct {
-	Ingest   *ingest.Service
-	Render   *render.Service
-	Purge    *purge.Service
-	Catalog  catalog.Catalog
-	Home     *blob.Home
-	Disk     cache.Cache // lists an image's renditions
-	Auth     auth.Authenticator
-	Mint     *asset.Mint
-	Presets  native.Presets
+	Ingest  *ingest.Service
+	Render  *render.Service
+	Purge   *purge.Service
+	Catalog catalog.Catalog
+	Home    *blob.Home
+	Disk    cache.Cache // lists an image's renditions
+	Auth    auth.Authenticator
+	Mint    *asset.Mint
+	Presets native.Presets
+
+	Negotiated plan.Accept // the formats that format=auto may answer with, beside those that all clients show
+
 	Pipeline Pipeline
 	Metrics  Metrics
 	Checks   []Check

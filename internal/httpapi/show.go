@@ -17,7 +17,6 @@ import (
 	"safelight/internal/cache"
 	"safelight/internal/dialect/native"
 	"safelight/internal/fault"
-	"safelight/internal/plan"
 	"safelight/internal/render"
 	"safelight/internal/scrub"
 )
@@ -75,7 +74,7 @@ func (s *Server) tryShow(w http.ResponseWriter, r *http.Request, find finder) er
 		setDisposition(w.Header(), req, img, img.Source.Header.Format.Ext())
 		return s.original(w, r, img)
 	}
-	accept := plan.ParseAccept(first(r.Header["Accept"]))
+	accept := s.accept(first(r.Header["Accept"]))
 	entry, status, err := s.Render.Rendition(r.Context(), img, req.Options, accept)
 	if err != nil {
 		return err

@@ -216,7 +216,7 @@ func writeFit(o *Options) string {
 	return o.Fit.String()
 }
 
-var encodable = []string{"auto", "jpeg", "webp", "avif", "png", "gif"}
+var encodable = []string{"auto", "jpeg", "webp", "avif", "png", "gif", "jxl"}
 
 func readFormat(o *Options, s string) error {
 	f := format.Parse(s)

@@ -120,7 +120,7 @@ func TestValues(t *testing.T) {
 		"text_gravity": {gravities, append(notGravity, "smart")},
 		"text_margin":  {[]string{"0", "4096"}, []string{"4097"}},
 		"text_opacity": {factor, append(notFactor, "1.1")},
-		"format":       {[]string{"auto", "jpeg", "jpg", "webp", "avif", "png", "gif"}, []string{"", "heic", "tiff", "svg", "JPEG", "unknown"}},
+		"format":       {[]string{"auto", "jpeg", "jpg", "webp", "avif", "png", "gif", "jxl"}, []string{"", "heic", "tiff", "svg", "JPEG", "unknown"}},
 		"q":            {[]string{"auto", "1", "100"}, []string{"", "0", "101", "80%"}},
 		"lossless":     {flag, notFlag},
 		"page":         {[]string{"0", "100000"}, []string{"-1", "100001"}},

@@ -87,15 +87,15 @@ var fields = []Field{
 	intField("text_margin", "px", 0, MaxPad, "0", "The text's distance from the edges it leans on.", func(o *Options) *int { return &o.Text.Margin }),
 	factorField("text_opacity", 1, "How much of the text shows.", func(o *Options) **float64 { return &o.Text.Opacity }),
 	{
-		Name: "format", Type: "string", Enum: encodable, Range: "auto, jpeg, webp, avif, png, gif", Default: "the source's, or jpeg (png with transparency) where that can't be encoded",
-		Doc:  "Format of the rendition; auto takes the best one that the client's Accept header allows.",
+		Name: "format", Type: "string", Enum: encodable, Range: "auto, jpeg, webp, avif, png, gif, jxl", Default: "the source's, or jpeg (png with transparency) where that can't be encoded",
+		Doc:  "Format of the rendition; auto takes the best one that the client's Accept header allows. jxl (JPEG XL) is there where libvips can write it.",
 		read: readFormat, write: writeFormat,
 	},
 	{
 		Name: "q", Type: "string", Range: "1 to 100, or auto", Default: "auto", Doc: "Quality of a lossy format; auto predicts from the picture what gives it a good score, the same for every format and picture.",
 		read: readQuality, write: func(o *Options) string { return nonzero(o.Quality) },
 	},
-	boolField("lossless", "0", "Encodes WebP and AVIF without loss.", func(o *Options) *bool { return &o.Lossless }),
+	boolField("lossless", "0", "Encodes WebP, AVIF and JPEG XL without loss.", func(o *Options) *bool { return &o.Lossless }),
 	intField("page", "page", 0, 100000, "0", "First page or frame of the source, from 0.", func(o *Options) *int { return &o.Page }),
 	boolField("anim", "1", "0 takes one frame of an animation instead of all.", func(o *Options) *bool { return &o.Still }),
 	boolField("strip", "1", "0 keeps the embedded colour profile instead of converting to sRGB; other metadata never leaves.", func(o *Options) *bool { return &o.KeepColor }),

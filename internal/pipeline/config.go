@@ -118,8 +118,8 @@ func (c Config) validateSearch() []error {
 		errs = append(errs, fmt.Errorf("pipeline.tier: expected balanced or max but received %q", c.Tier))
 	}
 	for i, name := range c.Formats {
-		if f := format.Parse(name); f != format.AVIF && f != format.WebP || slices.Contains(c.Formats[:i], name) {
-			errs = append(errs, fmt.Errorf("pipeline.formats: expected avif and webp, each at most once, but received %q", name))
+		if f := format.Parse(name); f != format.AVIF && f != format.WebP && f != format.JXL || slices.Contains(c.Formats[:i], name) {
+			errs = append(errs, fmt.Errorf("pipeline.formats: expected avif, webp and jxl, each at most once, but received %q", name))
 		}
 	}
 	if c.MaxPixels < 1 {

@@ -13,12 +13,13 @@ import (
 type Config struct {
 	MaxOutputPixels    int64          `koanf:"max_output_pixels"`    // of one frame
 	MaxAVIFPixels      int64          `koanf:"max_avif_pixels"`      // of an AVIF rendition: its encoder needs many times the memory and time
+	MaxJXLPixels       int64          `koanf:"max_jxl_pixels"`       // of a JPEG XL rendition: its encoder holds up to 70 bytes for each
 	MaxAnimationPixels int64          `koanf:"max_animation_pixels"` // of all frames, decoded
 	MaxFrames          int            `koanf:"max_frames"`
 	AutoFormats        []string       `koanf:"auto_formats"` // what format=auto may choose, best first
 	AutoScore          float64        `koanf:"target"`       // SSIMULACRA2 score that q=auto aims at
 	Quality            map[string]int `koanf:"quality"`      // by format: a fixed quality for q=auto in the target's place
-	Effort             map[string]int `koanf:"effort"`       // by format: WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9
+	Effort             map[string]int `koanf:"effort"`       // by format: WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9, JPEG XL 3 to 9
 }
 
 // DefaultConfig is what is in force where nothing is configured.
@@ -26,6 +27,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxOutputPixels:    50_000_000,
 		MaxAVIFPixels:      8_000_000,
+		MaxJXLPixels:       12_000_000,
 		MaxAnimationPixels: 100_000_000,
 		MaxFrames:          500,
 		AutoFormats:        []string{"avif", "webp"},
@@ -38,7 +40,7 @@ func DefaultConfig() Config {
 // Validate tells what is wrong with a configuration.
 func (c Config) Validate() error {
 	var errs []error
-	if c.MaxOutputPixels < 1 || c.MaxAVIFPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
+	if c.MaxOutputPixels < 1 || c.MaxAVIFPixels < 1 || c.MaxJXLPixels < 1 || c.MaxAnimationPixels < 1 || c.MaxFrames < 1 {
 		errs = append(errs, errors.New("render: pixel and frame limits must be at least 1"))
 	}
 	if err := c.target().Validate(); err != nil {

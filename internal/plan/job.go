@@ -134,10 +134,10 @@ type Text struct {
 // Save names the encoder and its settings. Metadata is never written, but an
 // ICC profile where KeepICC says so.
 type Save struct {
-	Format   format.Format `json:"format"` // JPEG, PNG, WebP, AVIF or GIF
+	Format   format.Format `json:"format"` // one that is Encodable
 	Quality  int           `json:"quality"`
 	Lossless bool          `json:"lossless,omitempty"`
-	Effort   int           `json:"effort,omitempty"` // WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9 compression; 0 is the encoder's default here
+	Effort   int           `json:"effort,omitempty"` // WebP 0 to 6, AVIF 0 to 9, PNG 1 to 9 compression, JPEG XL 3 to 9; 0 is the encoder's default here
 	KeepICC  bool          `json:"keep_icc,omitempty"`
 	Baseline bool          `json:"baseline,omitempty"` // JPEG: not progressive
 	Search   *Search       `json:"search,omitempty"`

@@ -11,21 +11,43 @@ import (
 // Accept is what a client's Accept header says of formats that not every
 // client can show. It is small and comparable, so that it can be part of a
 // cache key in the header's stead.
-type Accept struct{ AVIF, WebP bool }
+type Accept struct{ AVIF, WebP, JXL bool }
 
-// ParseAccept reads an Accept header. Only formats that are named count:
-// "*/*" says nothing of AVIF or WebP, since clients send it that show neither.
+// Accepting is the word of a client that shows the formats of these names.
+func Accepting(names ...string) (a Accept) {
+	for _, name := range names {
+		switch format.Parse(name) {
+		case format.AVIF:
+			a.AVIF = true
+		case format.WebP:
+			a.WebP = true
+		case format.JXL:
+			a.JXL = true
+		}
+	}
+	return a
+}
+
+// And is what both accept.
+func (a Accept) And(b Accept) Accept {
+	return Accept{AVIF: a.AVIF && b.AVIF, WebP: a.WebP && b.WebP, JXL: a.JXL && b.JXL}
+}
+
+// ParseAccept reads an Accept header. Only formats that are named count: "*/*"
+// says nothing of AVIF, WebP or JPEG XL, since clients send it that show none.
 func ParseAccept(header string) Accept {
 	var a Accept
 	for part := range strings.SplitSeq(header, ",") {
 		media, params, _ := strings.Cut(part, ";")
 		media = strings.TrimSpace(media)
 		switch {
-		case len(media) != 10:
+		case len(media) != 9 && len(media) != 10:
 		case strings.EqualFold(media, "image/avif"):
 			a.AVIF = !refused(params)
 		case strings.EqualFold(media, "image/webp"):
 			a.WebP = !refused(params)
+		case strings.EqualFold(media, "image/jxl"):
+			a.JXL = !refused(params)
 		}
 	}
 	return a
@@ -85,6 +107,8 @@ func (a Accept) Shows(f format.Format) bool {
 		return a.AVIF
 	case format.WebP:
 		return a.WebP
+	case format.JXL:
+		return a.JXL
 	}
 	return f.Encodable()
 }

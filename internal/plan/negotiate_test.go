@@ -11,9 +11,11 @@ import (
 func TestParseAccept(t *testing.T) {
 	t.Parallel()
 	none, avif, webp, both := plan.Accept{}, plan.Accept{AVIF: true}, plan.Accept{WebP: true}, plan.Accept{AVIF: true, WebP: true}
+	jxl := plan.Accept{JXL: true}
 	for header, want := range map[string]plan.Accept{
 		"": none, "*/*": none, "image/*": none, "image/*,*/*;q=0.8": none, "text/html": none, "image/jpeg": none,
 		"image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8": both, "text/html,image/avif,image/webp,*/*;q=0.5": both,
+		"image/jxl": jxl, " image/JXL ; q=0.1,image/jxr": jxl, "image/jxl;q=0": none, "image/jxl,image/avif,image/webp,image/heic,*/*;q=0.8": {AVIF: true, WebP: true, JXL: true},
 		"image/webp": webp, " image/webp ;q=0.1": webp, "IMAGE/AVIF": avif, "image/avif;v=b3;q=0.7": avif, "image/webp;q=0": none,
 		"image/webp;q=0.0,image/avif": avif, "image/avif; Q=0": none, "image/avif;q=x": none, "image/avif;q=": none, "image/avif;q=-1": none,
 		"image/avif;level=1": avif, "image/avif,image/avif;q=0": none, "image/avifs": none, "ximage/avif": none, ",,;;,": none, "image/webp;": webp,
@@ -29,13 +31,25 @@ func FuzzParseAccept(f *testing.F) {
 	f.Add(" image/avif ; q = 0 ;;q=1,")
 	f.Fuzz(func(t *testing.T, header string) {
 		a := plan.ParseAccept(header)
-		if more := plan.ParseAccept(header + ",image/avif,image/webp"); !more.AVIF || !more.WebP {
-			t.Fatalf("%q with both formats after it: %+v", header, more)
+		if more := plan.ParseAccept(header + ",image/avif,image/webp,image/jxl"); !more.AVIF || !more.WebP || !more.JXL {
+			t.Fatalf("%q with all formats after it: %+v", header, more)
 		}
 		if twice := plan.ParseAccept(header + "," + header); twice != a {
 			t.Fatalf("%q: %+v, and twice %+v", header, a, twice)
 		}
 	})
+}
+
+func TestAccepting(t *testing.T) {
+	t.Parallel()
+	jxl, both := plan.Accepting("png", "jxl", "jxl"), plan.Accepting("avif", "webp", "no format")
+	if jxl != (plan.Accept{JXL: true}) || both != (plan.Accept{AVIF: true, WebP: true}) || plan.Accepting() != (plan.Accept{}) {
+		t.Errorf("%+v, %+v", jxl, both)
+	}
+	all := plan.Accept{AVIF: true, WebP: true, JXL: true}
+	if all.And(jxl) != jxl || all.And(both) != both || jxl.And(both) != (plan.Accept{}) {
+		t.Errorf("%+v, %+v, %+v", all.And(jxl), all.And(both), jxl.And(both))
+	}
 }
 
 func TestTarget(t *testing.T) {
@@ -60,6 +74,8 @@ func TestTarget(t *testing.T) {
 		{"no encoder for HEIC", "w=5", both, heic, format.JPEG},
 		{"no encoder for TIFF, with transparency", "w=5", both, clearTIFF, format.PNG},
 		{"asked for", "format=avif", none, photo, format.AVIF},
+		{"asked for, whatever is accepted", "format=jxl", none, film, format.JXL},
+		{"auto: JPEG XL is not chosen unless it is configured", "format=auto", "image/jxl", photo, format.JPEG},
 		{"asked for, without transparency", "format=jpeg", both, clear, format.JPEG},
 		{"auto: best of both", "format=auto", both, photo, format.AVIF},
 		{"auto: AVIF only", "format=auto", avif, photo, format.AVIF},
@@ -88,7 +104,7 @@ func TestTarget(t *testing.T) {
 
 func TestTargetFollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
-	all := plan.Accept{AVIF: true, WebP: true}
+	all := plan.Accept{AVIF: true, WebP: true, JXL: true}
 	auto := options.Options{Auto: true}
 	photo, clear := format.Header{Format: format.JPEG}, format.Header{Format: format.PNG, Alpha: true}
 	tests := []struct {
@@ -97,6 +113,7 @@ func TestTargetFollowsTheConfiguration(t *testing.T) {
 		want    format.Format
 	}{
 		{nil, photo, format.JPEG}, {nil, clear, format.PNG},
+		{[]string{"jxl", "avif"}, clear, format.JXL}, {[]string{"jxl", "webp"}, format.Header{Format: format.GIF, Animated: true, Pages: 2}, format.WebP},
 		{[]string{"webp", "avif"}, photo, format.WebP}, {[]string{"jpeg", "avif"}, photo, format.JPEG},
 		{[]string{"jpeg"}, clear, format.PNG}, {[]string{"jpeg", "webp"}, clear, format.WebP}, {[]string{"png"}, photo, format.PNG},
 	}

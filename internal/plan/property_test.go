@@ -30,7 +30,7 @@ var values = map[string][]string{
 	"w": {"0", "1", "10", "333", "5000", "16384"}, "h": {"0", "1", "9", "500", "5000", "16384"}, "dpr": {"0.1", "1.5", "8"}, "fit": geom.Fits(),
 	"gravity": {"smart", "north", "0.3,0.9"}, "crop": {"0,0,1,1", "5,5,100,100", "60,0,60000,60000"}, "rot": {"90", "180", "-7", "45"},
 	"flip": {"h", "hv"}, "trim": {"10"}, "pad": {"1", "4096", "0,9,8,7"}, "bg": {"fff", "fff8"}, "blur": {"3"}, "sharp": {"1"},
-	"bright": {"0", "2"}, "gray": {"1"}, "text": {"hi"}, "format": {"auto", "jpeg", "webp", "avif", "png", "gif"}, "q": {"50"},
+	"bright": {"0", "2"}, "gray": {"1"}, "text": {"hi"}, "format": {"auto", "jpeg", "webp", "avif", "png", "gif", "jxl"}, "q": {"50"},
 	"lossless": {"1"}, "page": {"1", "39"}, "anim": {"0"}, "strip": {"0"},
 }
 
@@ -54,7 +54,7 @@ func TestPlansHold(t *testing.T) {
 	planned := 0
 	rapid.Check(t, func(t *rapid.T) {
 		h, o := drawHeader(t), drawOptions(t)
-		accept := plan.Accept{AVIF: rapid.Bool().Draw(t, "takes AVIF"), WebP: rapid.Bool().Draw(t, "takes WebP")}
+		accept := plan.Accept{AVIF: rapid.Bool().Draw(t, "takes AVIF"), WebP: rapid.Bool().Draw(t, "takes WebP"), JXL: rapid.Bool().Draw(t, "takes JPEG XL")}
 		asked := o.Format
 		o.Format, o.Auto = config.Target(o, h, accept), false
 		if !o.Format.Encodable() || asked != format.Unknown && o.Format != asked {

@@ -323,6 +323,10 @@ func (b *builder) bounds() error {
 		return fault.Limit(fault.Invalid, "render.max_avif_pixels", b.config.MaxAVIFPixels, pixels,
 			"the AVIF rendition would have %d pixels; the limit for AVIF is %d", pixels, b.config.MaxAVIFPixels)
 	}
+	if b.o.Format == format.JXL && pixels > b.config.MaxJXLPixels {
+		return fault.Limit(fault.Invalid, "render.max_jxl_pixels", b.config.MaxJXLPixels, pixels,
+			"the JPEG XL rendition would have %d pixels; the limit for JPEG XL is %d", pixels, b.config.MaxJXLPixels)
+	}
 	if work := int64(float64(pixels) * b.o.Blur * float64(b.frameCount)); work > maxBlurWork {
 		return fault.Limit(fault.Invalid, "blur work", maxBlurWork, work,
 			"blur: with %d pixels sigma may be at most %.1f", pixels*int64(b.frameCount), float64(maxBlurWork)/float64(pixels*int64(b.frameCount)))

@@ -46,6 +46,8 @@ func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first m
 		return list, nil
 	case format.AVIF:
 		return v.avifs(s), nil
+	case format.JXL:
+		return v.jxls(s, f), nil
 	case format.PNG:
 		return []candidate{v.palette(most), v.png(pngFilters), v.png(0)}, nil
 	}
@@ -233,6 +235,30 @@ const (
 	effortBalanced = 3
 	effortMax      = 5
 )
+
+// jxls are libjxl's ways: by distance, whose steps are finer than those of Q, and
+// without loss. Effort 9 without loss would take 20 s for a megapixel.
+func (v viaVips) jxls(s plan.Save, f quality.Features) []candidate {
+	lossless := v.candidate(one, "lossless, effort 7", vips.Set("lossless", true), vips.Set("effort", 7))
+	if s.Lossless {
+		return []candidate{lossless}
+	}
+	effort := 7
+	if s.Search.Tier == quality.Max {
+		effort = 9
+	}
+	list := []candidate{{
+		name: v.engine.encoder(v.format), family: "lossy", curve: jxlCurve,
+		settings: func(x float64) string { return fmt.Sprintf("distance %.3f, effort %d", -x, effort) },
+		encode: func(x float64) ([]byte, error) {
+			return v.save(vips.Set("distance", -x), vips.Set("effort", effort))
+		},
+	}}
+	if f.Flat > drawing || s.Search.Tier == quality.Max && f.Flat > drawing/4 {
+		list = append(list, lossless)
+	}
+	return list
+}
 
 // palette reduces to 256 colours or fewer, and falls to the score if it shows.
 func (v viaVips) palette(most bool) candidate {

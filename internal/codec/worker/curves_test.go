@@ -54,7 +54,7 @@ func loadPhoto(t testing.TB, path string) metric.Image {
 }
 
 // TestCurves prints which setting gives which photograph which score, for the
-// tables in curves.go: SAFELIGHT_CURVES=jpeg,webp,avif,fast go test -run TestCurves -v
+// tables in curves.go: SAFELIGHT_CURVES=jpeg,webp,avif,jxl,fast go test -run TestCurves -v
 func TestCurves(t *testing.T) {
 	wanted := os.Getenv("SAFELIGHT_CURVES")
 	if wanted == "" {
@@ -130,6 +130,12 @@ func curvesOf(t *testing.T, p *picture, m metric.Image, name string) []measuredC
 		v.format = format.AVIF
 		s := plan.Save{Search: &plan.Search{Tier: quality.Max, Targets: quality.Web}}
 		add(format.AVIF, []float64{40, 50, 60, 70, 78, 86, 92}, v.avifs(s)...)
+	case "jxl":
+		v.format = format.JXL
+		for _, tier := range []quality.Tier{quality.Balanced, quality.Max} {
+			s := plan.Save{Search: &plan.Search{Tier: tier, Targets: quality.Web}}
+			add(format.JXL, []float64{-8, -5.5, -4, -3, -2.2, -1.6, -1.1, -0.7, -0.4}, v.jxls(s, quality.Features{})...)
+		}
 	case "fast":
 		encode := func(fm format.Format, effort int) candidate {
 			v := v
@@ -142,6 +148,7 @@ func curvesOf(t *testing.T, p *picture, m metric.Image, name string) []measuredC
 		add(format.JPEG, q, encode(format.JPEG, 0))
 		add(format.WebP, q, encode(format.WebP, 2))
 		add(format.AVIF, q, encode(format.AVIF, 2))
+		add(format.JXL, q, encode(format.JXL, effortJXL))
 	}
 	return out
 }

@@ -41,12 +41,13 @@ type Files struct {
 
 // Open loads libvips as setup says and shuts off everything in it that jobs
 // don't need: the cache of operations, its own threads, all loaders but those
-// of package format. The error names what is missing.
+// of package format, of which that of JPEG XL reads no sources, only what was
+// written here. The error names what is missing.
 func Open(setup wire.Setup) (*Engine, error) {
 	// libvips spills pictures over this size to a temporary file; here there is
 	// no place to put one, and the memory limit decides.
 	os.Setenv("VIPS_DISC_THRESHOLD", "1000g")
-	if err := vips.Open(setup.Library, "vips-heif"); err != nil {
+	if err := vips.Open(setup.Library, "vips-heif", "vips-jxl"); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "libvips can't be loaded")
 	}
 	vips.CacheMax(0)
@@ -56,6 +57,7 @@ func Open(setup wire.Setup) (*Engine, error) {
 	for _, l := range loaders {
 		vips.Block(l.class, false)
 	}
+	vips.Block("VipsForeignSaveJxlTarget", false) // it counts as unsafe as its loader does
 	output := setup.OutputBytes
 	if output <= 0 {
 		output = math.MaxInt64
@@ -77,6 +79,8 @@ func (e *Engine) Info() wire.Info {
 		if l, ok := loaders[f]; ok && vips.Has(l.operation) && !e.cantRead[f] {
 			info.Reads = append(info.Reads, f.String())
 		}
+	}
+	for _, f := range format.Outputs() {
 		if op, ok := savers[f]; ok && vips.Has(op) && !e.cantWrite[f] {
 			info.Writes = append(info.Writes, f.String())
 		}
@@ -107,6 +111,8 @@ func (e *Engine) Execute(job plan.Job, files Files) (plan.Result, error) {
 	var result plan.Result
 	var err error
 	switch {
+	case job.Save != nil && !job.Load.Format.Source(): // results are read back, and not rendered again
+		err = fault.New(fault.Unsupported, "%s files are not accepted", job.Load.Format)
 	case e.cantRead[job.Load.Format]:
 		err = fault.New(fault.Unsupported, "this installation's libvips can't read %s files", job.Load.Format)
 	case job.Save != nil && e.cantWrite[job.Save.Format]:

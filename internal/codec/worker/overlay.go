@@ -83,6 +83,9 @@ func (p *picture) loadOverlay(f format.Format) (*vips.Image, error) {
 	if p.overlay != nil {
 		return p.overlay, nil
 	}
+	if !f.Source() {
+		return nil, fault.New(fault.Unsupported, "%s files are not accepted", f)
+	}
 	if p.files.Overlay < 0 {
 		return nil, fault.New(fault.Invalid, "a watermark needs a second picture")
 	}

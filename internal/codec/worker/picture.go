@@ -50,6 +50,7 @@ var loaders = map[format.Format]loader{
 	format.AVIF: {"heifload_source", "VipsForeignLoadHeifSource", false},
 	format.HEIC: {"heifload_source", "VipsForeignLoadHeifSource", false},
 	format.TIFF: {"tiffload_source", "VipsForeignLoadTiffSource", false},
+	format.JXL:  {"jxlload_source", "VipsForeignLoadJxlSource", false}, // of results only
 }
 
 // load opens the source. Pixels are not read yet, and will be read once from

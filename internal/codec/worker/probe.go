@@ -27,6 +27,7 @@ func (e *Engine) probe() {
 		e.cantRead[f] = !e.decodes(f, tiny)
 	}
 	e.cantWrite[format.AVIF] = !e.encodes(format.AVIF)
+	e.cantWrite[format.JXL] = !e.encodes(format.JXL)
 }
 
 func (e *Engine) decodes(f format.Format, file []byte) bool {

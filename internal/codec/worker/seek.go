@@ -224,7 +224,7 @@ func (e *Engine) predicted(p *picture, s plan.Save) (plan.Result, error) {
 	}
 	curve, ok := fastCurves[s.Format]
 	if !ok {
-		return plan.Result{}, fault.New(fault.Invalid, "a target needs a format with a quality: JPEG, WebP or AVIF")
+		return plan.Result{}, fault.New(fault.Invalid, "a target needs a format with a quality: JPEG, WebP, AVIF or JPEG XL")
 	}
 	search := s.Search
 	s.Search, s.Quality = nil, int(curve.Guess(search.Targets, f))

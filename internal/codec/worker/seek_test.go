@@ -89,7 +89,7 @@ func pixelsOf(t *testing.T, data []byte) metric.Image {
 // Each format comes out at its target: not below, and not far above.
 func TestSearchReachesItsTarget(t *testing.T) {
 	source := writePNG(t, scene(320, 200))
-	for _, f := range []format.Format{format.JPEG, format.WebP, format.AVIF} {
+	for _, f := range writes(t, format.JPEG, format.WebP, format.AVIF, format.JXL) {
 		var last int
 		for _, target := range []float64{50, 70, 80, 88} {
 			for _, tier := range []quality.Tier{quality.Balanced, quality.Max} {
@@ -138,7 +138,7 @@ func TestSearchForTwoTargets(t *testing.T) {
 // Without targets the result is as good as the plain encoder's.
 func TestSearchForAQuality(t *testing.T) {
 	source := writePNG(t, scene(320, 200))
-	for _, f := range []format.Format{format.JPEG, format.WebP} {
+	for _, f := range writes(t, format.JPEG, format.WebP, format.JXL) {
 		plain, _, err := execute(t, plan.Job{Load: plan.Load{Format: format.PNG}, Save: &plan.Save{Format: f, Quality: 82}}, source)
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +164,7 @@ func TestSearchOutOfReach(t *testing.T) {
 	}
 }
 
-// A drawing is smaller without loss in WebP, and with a palette in PNG.
+// A drawing is smaller without loss in WebP and JPEG XL, and with a palette in PNG.
 func TestSearchForADrawing(t *testing.T) {
 	m := image.NewNRGBA(image.Rect(0, 0, 300, 200))
 	for i := range m.Pix {
@@ -178,9 +178,11 @@ func TestSearchForADrawing(t *testing.T) {
 		}
 	}
 	source := writePNG(t, m)
-	_, got, score := sought(t, source, plan.Save{Format: format.WebP, Search: &plan.Search{Tier: quality.Balanced, Targets: quality.Web}})
-	if !got.Met || score < 80 || !strings.Contains(got.Settings, "lossless") {
-		t.Errorf("%+v", got)
+	for _, f := range writes(t, format.WebP, format.JXL) {
+		_, got, score := sought(t, source, plan.Save{Format: f, Search: &plan.Search{Tier: quality.Balanced, Targets: quality.Web}})
+		if !got.Met || score < 80 || !strings.Contains(got.Settings, "lossless") {
+			t.Errorf("%s: %+v", f, got)
+		}
 	}
 	small, got, score := sought(t, source, plan.Save{Format: format.PNG, Search: &plan.Search{Tier: quality.Balanced, Targets: quality.Web}})
 	if !got.Met || score < 80 || len(small) > len(source) {
@@ -204,7 +206,7 @@ func TestSearchKinds(t *testing.T) {
 		clearer.Pix[i] = uint8(i / 4 % 120 * 2)
 	}
 	for name, source := range map[string][]byte{"grey": writePNG(t, grey), "alpha": writePNG(t, clearer), "one pixel": writePNG(t, flat(1, 1, red)), "a line": writePNG(t, flat(200, 1, blue))} {
-		for _, f := range []format.Format{format.JPEG, format.WebP, format.AVIF, format.PNG, format.GIF} {
+		for _, f := range writes(t, format.JPEG, format.WebP, format.AVIF, format.PNG, format.GIF, format.JXL) {
 			for _, tier := range []quality.Tier{quality.Fast, quality.Balanced, quality.Max} {
 				if tier == quality.Fast && !f.HasQuality() {
 					continue
