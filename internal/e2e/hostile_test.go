@@ -355,7 +355,7 @@ func TestSweepAgainstUploads(t *testing.T) {
 func TestTooLargeForAVIF(t *testing.T) {
 	s := start(t, "")
 	s.upload(file{name: "a.jpg", bytes: jpegOf(t, scene(300, 300, 1))})
-	for query, limit := range map[string]string{"w=7000&h=7000&fit=cover&format=avif": "render.max_avif_pixels", "w=6000&h=6000&fit=fill&blur=90": "blur work"} {
+	for query, limit := range map[string]string{"w=7000&h=7000&fit=cover&format=avif": "render.max_avif_pixels", "w=4000&h=4000&fit=cover&format=jxl": "render.max_jxl_pixels", "w=6000&h=6000&fit=fill&blur=90": "blur work"} {
 		a := s.get("/images/a.jpg?" + query)
 		var p problem
 		if a.json(t, &p); a.status != 400 || p.Limit != limit {
