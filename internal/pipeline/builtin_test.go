@@ -87,6 +87,33 @@ func TestBuiltin(t *testing.T) {
 	}
 }
 
+// JPEG XL is a preset's own format, and an alternative for who accepts it.
+func TestBuiltinJXL(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, setup{config: func(c *Config) { builtin(c); c.Formats = []string{"jxl"} }, presets: map[string]string{"own": "w=100&format=jxl", "auto": "w=120&format=auto"}})
+	img := f.upload("a", scene(300, 200))
+	if _, _, err := f.Render.Rendition(t.Context(), img, f.presets["own"], plan.Accept{}); fault.Of(err) == fault.Unsupported {
+		t.Skip("this installation's libvips can't write JPEG XL: ", err)
+	}
+	for preset := range f.presets {
+		f.must(about(Render, img, args{Preset: preset}))
+		f.must(about(Optimize, img, args{Preset: preset}))
+	}
+	if r := f.row(img, "own"); r.Format != format.JXL || r.Note == "" || r.Encoder != "" && noteOf(r).Scores.SSIMULACRA2 < 80 {
+		t.Errorf("%+v", r)
+	}
+	list, err := f.db.AlternativesOf(t.Context(), "main", img.ID)
+	if err != nil || len(list) != 1 || list[0].Format != format.JXL || list[0].Preset != "auto" || list[0].Bytes >= f.row(img, "auto").Bytes {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if got := f.accepted(img, "auto", "image/jxl"); got.Digest != list[0].Digest {
+		t.Errorf("who accepts JPEG XL gets %s", got.Format)
+	}
+	if got := f.accepted(img, "auto", "image/webp"); got.Format != format.JPEG {
+		t.Errorf("who doesn't gets %s", got.Format)
+	}
+}
+
 func TestBuiltinOutOfReach(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, setup{config: func(c *Config) { builtin(c); c.Target = "99" }, presets: map[string]string{"webp": "w=100&format=webp"}})

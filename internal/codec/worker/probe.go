@@ -26,8 +26,10 @@ func (e *Engine) probe() {
 	for f, tiny := range map[format.Format][]byte{format.HEIC: tinyHEIC, format.AVIF: tinyAVIF} {
 		e.cantRead[f] = !e.decodes(f, tiny)
 	}
-	e.cantWrite[format.AVIF] = !e.encodes(format.AVIF)
-	e.cantWrite[format.JXL] = !e.encodes(format.JXL)
+	e.cantWrite[format.AVIF] = !e.encodes(plan.Save{Format: format.AVIF, Quality: 50, Effort: 1})
+	// Without loss: the lossy encoder would leave a megabyte behind that many
+	// processes never need.
+	e.cantWrite[format.JXL] = !e.encodes(plan.Save{Format: format.JXL, Lossless: true, Effort: 1})
 }
 
 func (e *Engine) decodes(f format.Format, file []byte) bool {
@@ -48,7 +50,7 @@ func (e *Engine) decodes(f format.Format, file []byte) bool {
 	return err == nil
 }
 
-func (e *Engine) encodes(f format.Format) bool {
+func (e *Engine) encodes(s plan.Save) bool {
 	fd, err := unix.MemfdCreate("probe", unix.MFD_CLOEXEC)
 	if err != nil {
 		return false
@@ -61,7 +63,7 @@ func (e *Engine) encodes(f format.Format) bool {
 		return false
 	}
 	p.frames = []*vips.Image{i}
-	_, err = p.save(plan.Save{Format: f, Quality: 50, Effort: 1}, fd)
+	_, err = p.save(s, fd)
 	return err == nil
 }
 
