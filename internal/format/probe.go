@@ -171,7 +171,7 @@ func unsupported(f Format) error {
 	}
 	accepted := strings.Join(names, ", ")
 	if f != Unknown {
-		return fault.New(fault.Unsupported, "%s is written but not accepted; accepted are %s", f.MIME(), accepted)
+		return fault.New(fault.Unsupported, "%s is a format of renditions only; accepted are %s", f.MIME(), accepted)
 	}
 	return fault.New(fault.Unsupported, "this is not a picture format that is accepted; accepted are %s", accepted)
 }

@@ -31,7 +31,7 @@ const (
 	effortPNG  = 6
 	effortGIF  = 3
 	effortJXL  = 4 // as fast as WebP's 2; from 5 on it takes five times as long
-	leastJXL   = 3 // that libvips 8.14 knows
+	leastJXL   = 3 // that libvips 8.14 knows, and the last that is fast without loss
 )
 
 // pngFilters lets the PNG encoder choose the filter for each row (all five, as
@@ -91,7 +91,11 @@ func settings(s plan.Save) []vips.Arg {
 		return []vips.Arg{vips.Set("Q", s.Quality), vips.Set("lossless", s.Lossless), vips.Set("compression", "av1"),
 			vips.Set("bitdepth", 8), vips.Set("effort", effort(effortAVIF))}
 	case format.JXL:
-		return []vips.Arg{vips.Set("Q", s.Quality), vips.Set("lossless", s.Lossless), vips.Set("effort", max(effort(effortJXL), leastJXL))}
+		usual := effortJXL
+		if s.Lossless {
+			usual = leastJXL
+		}
+		return []vips.Arg{vips.Set("Q", s.Quality), vips.Set("lossless", s.Lossless), vips.Set("effort", max(effort(usual), leastJXL))}
 	case format.PNG:
 		return []vips.Arg{vips.Set("compression", effort(effortPNG)), vips.Set("filter", pngFilters)}
 	case format.GIF:
