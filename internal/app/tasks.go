@@ -74,6 +74,9 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		return err
 	}
 	a.pipeline.Bind(a.functions)
+	if fast := a.config.Render.Plan.AutoScore; a.pipeline.AimsAbove(fast) {
+		a.log.Warn("pipeline.target is higher than render.target: many files that reach it are larger than the fast ones, which then stay", "pipeline.target", a.config.Pipeline.Target, "render.target", fast)
+	}
 	config := a.config.Tasks
 	config.Periodic = maps.Clone(config.Periodic)
 	if config.Periodic == nil {

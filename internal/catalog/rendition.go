@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 
 	"safelight/internal/asset"
 )
@@ -15,6 +16,15 @@ type Rendition struct {
 	FirstBytes int64  // of the fast rendition that was made first; Bytes is smaller once it is optimised
 	Encoder    string // what optimised it, such as "guetzli 1.0.1"; "" for the fast one
 	Note       string // JSON: what the optimisation measured; "" is none
+}
+
+// Compared tells whether other formats were tried beside this one; those that
+// came out smaller are its alternatives.
+func (r Rendition) Compared() bool {
+	var n struct {
+		Formats []string `json:"formats"`
+	}
+	return r.Note != "" && json.Unmarshal([]byte(r.Note), &n) == nil && len(n.Formats) > 0
 }
 
 // Renditions keeps the renditions of presets. Their bytes must lie in the home

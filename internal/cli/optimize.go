@@ -74,6 +74,8 @@ func (c *optimizeCommand) plan() (optimize.Config, error) {
 		return o, misuse("give either -o or --in-place")
 	case c.InPlace && c.Format != "":
 		return o, misuse("--in-place keeps each file's format; leave out --format")
+	case tier == quality.Fast && targets.Butteraugli != 0:
+		return o, misuse("--tier fast predicts SSIMULACRA2 and measures nothing: it can't reach a floor for butteraugli")
 	case c.InPlace && tier == quality.Fast:
 		return o, misuse("--in-place replaces only what was measured, and --tier fast measures nothing")
 	case c.Report != "" && !strings.HasSuffix(strings.ToLower(c.Report), ".html"):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"slices"
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
@@ -19,10 +20,14 @@ import (
 // missing are the formats in which alternatives to a rendition are still to be
 // tried.
 func (s *Service) missing(r catalog.Rendition) []format.Format {
-	if !s.builtin() || !s.presets[r.Preset].Auto || s.cannot(r) != "" {
+	o := s.presets[r.Preset]
+	if !s.builtin() || !o.Auto || o.Lossless || s.cannot(r) != "" {
 		return nil
 	}
 	n := noteOf(r)
+	if s.outdated(r) {
+		n.Formats = nil
+	}
 	var formats []format.Format
 	for _, name := range s.config.Formats {
 		f := format.Parse(name)
@@ -41,7 +46,7 @@ func (s *Service) addAlternatives(ctx context.Context, r *work.Run, img asset.Im
 	if err != nil {
 		return row, err
 	}
-	list := ofRow(kept, row)
+	list := beside(kept, row, formats)
 	seen := noteOf(row)
 	for i, f := range formats {
 		r.Progress(progressChecked+(100-progressChecked)*i/len(formats), "searching "+f.String())
@@ -68,11 +73,11 @@ func (s *Service) addAlternatives(ctx context.Context, r *work.Run, img asset.Im
 	return row, nil
 }
 
-// ofRow are those that belong to the same image and preset.
-func ofRow(list []catalog.Rendition, row catalog.Rendition) []catalog.Rendition {
+// beside are those of the same image and preset in other formats than these.
+func beside(list []catalog.Rendition, row catalog.Rendition, formats []format.Format) []catalog.Rendition {
 	var own []catalog.Rendition
 	for _, r := range list {
-		if r.Image == row.Image && r.Preset == row.Preset {
+		if r.Image == row.Image && r.Preset == row.Preset && !slices.Contains(formats, r.Format) {
 			own = append(own, r)
 		}
 	}

@@ -224,3 +224,83 @@ func TestAlternativesOfADeletedImage(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A changed target is reached by a backfill; what is not used is not told as
+// what is served.
+func TestBuiltinForAnotherTarget(t *testing.T) {
+	t.Parallel()
+	presets := map[string]string{"auto": "w=100&format=auto", "named": "w=100&format=jpeg&q=90"}
+	low := newFixture(t, setup{config: func(c *Config) { builtin(c); c.Target = "60" }, presets: presets})
+	img := low.upload("a", scene(300, 200))
+	for preset := range presets {
+		low.must(about(Render, img, args{Preset: preset}))
+		low.must(about(Optimize, img, args{Preset: preset}))
+	}
+	first, named := low.row(img, "auto"), low.row(img, "named")
+	f := newFixture(t, setup{config: func(c *Config) { builtin(c); c.Target = "72" }, presets: presets, over: low})
+	if !f.optimizable(first) || f.optimizable(named) {
+		t.Fatalf("%s; named: %s", f.whyNot(first), f.whyNot(named))
+	}
+	f.must(about(Optimize, img, args{Preset: "auto"}))
+	r := f.row(img, "auto")
+	n := noteOf(r)
+	if r.Bytes <= first.Bytes || r.Bytes >= r.FirstBytes || n.Target != "72" || n.Scores.SSIMULACRA2 < 72 || f.optimizable(r) {
+		t.Errorf("%+v %+v", r, n)
+	}
+	f.wantServed(img, "auto", r.Digest)
+	list, err := f.db.AlternativesTo(t.Context(), r.Variant)
+	if err != nil || len(list) == 0 {
+		t.Fatal(list, err)
+	}
+	for _, a := range list {
+		if noteOf(a).Scores.SSIMULACRA2 < 72 {
+			t.Errorf("%+v", noteOf(a))
+		}
+	}
+	high := newFixture(t, setup{config: func(c *Config) { builtin(c); c.Target = "95" }, presets: presets, over: low})
+	high.must(about(Optimize, img, args{Preset: "auto"}))
+	same := high.row(img, "auto")
+	n = noteOf(same)
+	if same.Digest != r.Digest || same.Encoder != r.Encoder || n.Scores == nil || n.Scores.SSIMULACRA2 > 90 || n.Rejected == nil || n.Tried == 0 || high.optimizable(same) {
+		t.Errorf("a target that takes more than the fast file: %+v %+v", same, n)
+	}
+}
+
+// The same source uploaded again gets what the first has, as what it is.
+func TestBuiltinTwin(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, setup{config: builtin, presets: map[string]string{"auto": "w=100&format=auto"}})
+	img := f.upload("a", scene(300, 200))
+	f.must(about(Render, img, args{Preset: "auto"}))
+	f.must(about(Optimize, img, args{Preset: "auto"}))
+	r := f.row(img, "auto")
+	twin := f.upload("b", scene(300, 200))
+	f.must(about(Render, twin, args{Preset: "auto"}))
+	got := f.row(twin, "auto")
+	if got.Digest != r.Digest || got.FirstBytes != r.FirstBytes || got.Encoder != r.Encoder || noteOf(got).Scores == nil {
+		t.Errorf("%+v, of %+v", got, r)
+	}
+	f.must(about(Optimize, twin, args{Preset: "auto"}))
+	if err := f.Purge.Delete(t.Context(), "main", img.ID); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := f.db.AlternativesTo(t.Context(), r.Variant); len(list) == 0 {
+		t.Error("the twin has no alternatives of its own")
+	}
+}
+
+// Where the main format comes out smallest, every client gets it.
+func TestNoSmallerAlternative(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, setup{config: builtin, presets: map[string]string{"auto": "w=100&format=auto"}})
+	img := f.upload("a", scene(300, 200))
+	f.must(about(Render, img, args{Preset: "auto"}))
+	f.must(about(Optimize, img, args{Preset: "auto"}))
+	r := f.row(img, "auto")
+	if err := f.db.PutAlternatives(t.Context(), "main", r, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.accepted(img, "auto", "image/avif,image/webp"); got.Digest != r.Digest {
+		t.Errorf("served %s of %d bytes; the main one has %d", got.Format, got.Bytes, r.Bytes)
+	}
+}

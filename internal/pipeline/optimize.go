@@ -26,13 +26,24 @@ func (s *Service) optimizable(r catalog.Rendition) bool {
 
 // whyNot is the reason why a rendition is not optimised (any more).
 func (s *Service) whyNot(r catalog.Rendition) string {
+	if why := s.cannot(r); why != "" || s.outdated(r) {
+		return why
+	}
 	if r.Encoder != "" {
 		return "it is optimised"
 	}
 	if r.Note != "" {
 		return noteOf(r).why()
 	}
-	return s.cannot(r)
+	return ""
+}
+
+// outdated tells that a rendition was optimised for another target than the one
+// that is configured now.
+func (s *Service) outdated(r catalog.Rendition) bool {
+	n := noteOf(r)
+	named := s.presets[r.Preset].Quality != 0 && r.Format.HasQuality()
+	return s.builtin() && n.Target != "" && !named && n.Target != s.targets.String()
 }
 
 // cannot is the reason why the encoder does not take a rendition.
@@ -55,6 +66,11 @@ func (s *Service) cannot(r catalog.Rendition) string {
 
 // builtin tells that codec processes optimise, in any format.
 func (s *Service) builtin() bool { return s.config.Encoder == EncoderBuiltin && !s.Outside }
+
+// AimsAbove tells whether presets are optimised for a higher score than one.
+func (s *Service) AimsAbove(score float64) bool {
+	return s.builtin() && len(s.presets) > 0 && s.targets.SSIMULACRA2 > score
+}
 
 // optimizeTask has a rendition optimised.
 func (s *Service) optimizeTask(id asset.ID, preset string) task.New {
@@ -114,7 +130,6 @@ func (s *Service) replaceBy(ctx context.Context, r *work.Run, img asset.Image, o
 	if _, err := s.Codec.Inspect(ctx, plan.Inspect(header), encoded.File); err != nil {
 		return row, err
 	}
-	tried.Before = row.Bytes
 	return s.replace(ctx, img, row, tried, encoded.Bytes, func(fresh *catalog.Rendition) error {
 		return s.keep(ctx, img.Owner, fresh, io.NewSectionReader(encoded.File, 0, encoded.Bytes))
 	})
@@ -198,21 +213,23 @@ func same(h format.Header, row catalog.Rendition) error {
 	return nil
 }
 
-// replace puts an encoder's result in the place of the fast rendition, if it is
-// smaller and good enough; otherwise it is noted that the encoder has tried. The
-// result is the row as it is then.
+// replace puts an encoder's result in the place of a rendition, if it is good
+// enough and smaller than the fast one; otherwise it is noted that the encoder
+// has tried. The result is the row as it is then.
 func (s *Service) replace(ctx context.Context, img asset.Image, row catalog.Rendition, tried note, bytes int64, keep func(*catalog.Rendition) error) (catalog.Rendition, error) {
 	fresh := row
-	if bytes >= row.Bytes || tried.missed() {
-		tried.Tried = bytes
-		fresh.Note = tried.encode()
+	tried.Before = row.FirstBytes
+	if bytes >= row.FirstBytes || tried.missed() {
+		fresh.Note = tried.unused(noteOf(row), bytes).encode()
 		return fresh, s.Catalog.PutRendition(ctx, img.Owner, fresh)
 	}
 	fresh.Encoder, fresh.Note = tried.Encoder, tried.encode()
 	if err := keep(&fresh); err != nil {
 		return row, err
 	}
-	s.Metrics.Saved(row.Bytes - fresh.Bytes)
+	if saved := row.Bytes - fresh.Bytes; saved > 0 { // a higher target may have cost some of what was saved
+		s.Metrics.Saved(saved)
+	}
 	return fresh, nil
 }
 
@@ -253,7 +270,7 @@ func (s *Service) optimized(ctx context.Context, t task.Task, _ json.RawMessage)
 	if _, err := s.prove(ctx, out, t.Output.Bytes, func(h format.Header) error { return same(h, row) }); err != nil {
 		return work.Outcome{}, err
 	}
-	tried := note{Before: row.Bytes, Encoder: "worker " + t.Worker}
+	tried := note{Encoder: "worker " + t.Worker}
 	row, err = s.replace(ctx, img, row, tried, t.Output.Bytes, func(fresh *catalog.Rendition) error {
 		return s.keep(ctx, img.Owner, fresh, out)
 	})

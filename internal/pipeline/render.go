@@ -79,6 +79,9 @@ func (s *Service) make(ctx context.Context, img asset.Image, preset string, o op
 	row, err := s.Catalog.RenditionOf(ctx, img.Owner, img.ID, preset)
 	if err == nil && row.Variant == entry.Meta.Variant && row.Digest == entry.Meta.Digest {
 		fresh = row // a cache still has the optimised one
+	} else if known, err := s.Catalog.KeptVariant(ctx, entry.Meta.Variant); err == nil && known.Digest == entry.Meta.Digest && known.Encoder != "" {
+		fresh = known // optimised for another image with the same source
+		fresh.Image, fresh.Preset, fresh.Note = img.ID, preset, noteOf(known).alone().encode()
 	}
 	return &fresh, s.keep(ctx, img.Owner, &fresh, content(entry))
 }

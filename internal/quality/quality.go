@@ -99,12 +99,20 @@ func (t Targets) Margin(s Scores) float64 {
 	return m
 }
 
+// bothFloors is by how much the score that reaches two floors is mostly above the
+// one asked for.
+const bothFloors = 0.7
+
 // Score is the SSIMULACRA2 that the targets come to, for first guesses.
 func (t Targets) Score() float64 {
-	if t.Butteraugli == 0 {
+	alone := max(Least, 96-9*t.Butteraugli) // about what photographs show
+	switch {
+	case t.Butteraugli == 0:
 		return t.SSIMULACRA2
+	case t.SSIMULACRA2 == 0:
+		return alone
 	}
-	return max(Least, t.SSIMULACRA2, 96-9*t.Butteraugli) // about what photographs show
+	return min(max(t.SSIMULACRA2, alone), t.SSIMULACRA2+bothFloors)
 }
 
 // Tier is how much is spent on a result.

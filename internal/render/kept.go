@@ -136,13 +136,13 @@ func (s *Service) Optimize(ctx context.Context, img asset.Image, o options.Optio
 
 // smallest is the format in which a client gets the smallest file of those that
 // are kept of a rendition: of the main one, or an alternative to it. Unknown is
-// told where no alternatives are kept.
+// told where nobody has compared them.
 func (s *Service) smallest(ctx context.Context, main wanted, accept plan.Accept) (format.Format, error) {
 	if s.kept == nil {
 		return format.Unknown, nil
 	}
 	list, err := s.kept.AlternativesTo(ctx, main.key.Variant)
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return format.Unknown, err
 	}
 	for _, r := range list { // smallest first, and smaller than the main one
@@ -150,7 +150,14 @@ func (s *Service) smallest(ctx context.Context, main wanted, accept plan.Accept)
 			return r.Format, nil
 		}
 	}
-	return main.options.Format, nil
+	if len(list) > 0 {
+		return main.options.Format, nil
+	}
+	row, err := s.kept.KeptVariant(ctx, main.key.Variant)
+	if fault.Of(err) == fault.NotFound || err == nil && !row.Compared() {
+		return format.Unknown, nil
+	}
+	return main.options.Format, err
 }
 
 // Adopt puts a rendition into the caches in the place of the one of its variant,

@@ -36,9 +36,9 @@ func (e *Engine) candidates(p *picture, s plan.Save, f quality.Features, first m
 		if s.Lossless {
 			return []candidate{v.losslessWebP(most)}, nil
 		}
-		list := []candidate{v.webP("default")}
+		list := []candidate{v.webP("picture"), v.webP("default")}
 		if most {
-			list = append(list, v.webP("picture"), v.webP("photo"))
+			list = append(list, v.webP("photo"))
 		}
 		if f.Flat > drawing || len(p.frames) > 1 || most && f.Flat > drawing/4 {
 			list = append(list, v.losslessWebP(most), v.nearLossless())
@@ -115,19 +115,7 @@ func ownJPEG(m metric.Image, way jpegWay) (candidate, error) {
 			}
 			return text
 		},
-		refine: func(j *judge, setting float64) error {
-			data, err := encode(setting)
-			if err != nil {
-				return err
-			}
-			j.whole = true
-			_, err = j.score(data, format.JPEG)
-			j.whole = false
-			if d := j.distances(); err == nil && d != nil {
-				weights, rounds = picture.Feedback(d, weights), rounds+1
-			}
-			return err
-		},
+		feed: func(distances []float32) { weights, rounds = picture.Feedback(distances, weights), rounds+1 },
 	}, nil
 }
 
@@ -191,7 +179,8 @@ func (v viaVips) turbo(subsampling string) candidate {
 }
 
 // webP takes the slowest effort in every tier: it is cheap enough. The presets of
-// libwebp come out within a percent of each other, now one smaller, now another.
+// libwebp come out within a percent of each other, now one smaller, now another;
+// with the default's the score is not quite monotone.
 func (v viaVips) webP(preset string) candidate {
 	c := v.candidate(webPCurve, "effort 6, sharp YUV, preset "+preset, vips.Set("effort", 6), vips.Set("smart_subsample", true), vips.Set("preset", preset))
 	c.family = "webp"

@@ -22,7 +22,7 @@ type candidate struct {
 	curve    quality.Curve
 	settings func(x float64) string
 	encode   func(x float64) ([]byte, error)
-	refine   func(j *judge, setting float64) error // closes the loop with a distance map; nil where it can't
+	feed     func(distances []float32) // refines it by what was measured of its last result; nil where it can't
 }
 
 // found is a result.
@@ -95,7 +95,8 @@ func (e *Engine) asGood(p *picture, j *judge, s plan.Save) (quality.Targets, err
 		return quality.Targets{}, err
 	}
 	scores, err := j.score(data, s.Format)
-	return quality.Targets{SSIMULACRA2: min(max(scores.SSIMULACRA2, quality.Least), quality.Most)}, err
+	floor := math.Floor(scores.SSIMULACRA2*100) / 100
+	return quality.Targets{SSIMULACRA2: min(max(floor, quality.Least), quality.Most)}, err
 }
 
 // roomy lets the Go side take what the process has, for pixels are on it now,
@@ -147,7 +148,7 @@ func (k *seeker) all(candidates []candidate) error {
 
 // with searches with one candidate, as long as it may become the best.
 func (k *seeker) with(c *candidate, guess float64) error {
-	rival := k.best
+	rival, first := k.best, true
 	_, err := quality.Search(c.curve, k.judge.targets, guess, trials, func(x float64) (quality.Trial, error) {
 		data, err := c.encode(x)
 		if err != nil {
@@ -158,6 +159,10 @@ func (k *seeker) with(c *candidate, guess float64) error {
 			return quality.Trial{}, err
 		}
 		k.trials++
+		if d := k.judge.distances(); first && c.feed != nil && scores.Butteraugli > 0 && d != nil {
+			c.feed(d)
+		}
+		first = false
 		margin := k.judge.targets.Margin(scores)
 		mine := &found{data: data, margin: margin, by: c, setting: x,
 			measured: plan.Measured{Encoder: c.name, Settings: c.settings(x), Scores: scores, Met: margin >= 0}}
@@ -179,10 +184,20 @@ func (k *seeker) with(c *candidate, guess float64) error {
 // searches again from there.
 func (k *seeker) closed() error {
 	c := k.best.by
-	if c.refine == nil || !k.best.measured.Met {
+	if c.feed == nil || !k.best.measured.Met {
 		return nil
 	}
-	if err := c.refine(k.judge, k.best.setting); err != nil {
+	data, err := c.encode(k.best.setting)
+	if err != nil {
+		return err
+	}
+	k.judge.whole = true
+	_, err = k.judge.score(data, k.format)
+	k.judge.whole = false
+	if d := k.judge.distances(); err == nil && d != nil {
+		c.feed(d)
+	}
+	if err != nil {
 		return err
 	}
 	return k.with(c, k.best.setting)

