@@ -25,7 +25,7 @@ func (s *Service) missing(r catalog.Rendition) []format.Format {
 		return nil
 	}
 	n := noteOf(r)
-	if s.outdated(r) {
+	if s.retargeted(r) {
 		n.Formats = nil
 	}
 	var formats []format.Format

@@ -26,7 +26,7 @@ func (s *Service) optimizable(r catalog.Rendition) bool {
 
 // whyNot is the reason why a rendition is not optimised (any more).
 func (s *Service) whyNot(r catalog.Rendition) string {
-	if why := s.cannot(r); why != "" || s.outdated(r) {
+	if why := s.cannot(r); why != "" || s.retargeted(r) {
 		return why
 	}
 	if r.Encoder != "" {
@@ -38,9 +38,9 @@ func (s *Service) whyNot(r catalog.Rendition) string {
 	return ""
 }
 
-// outdated tells that a rendition was optimised for another target than the one
+// retargeted tells that a rendition was optimised for another target than the one
 // that is configured now.
-func (s *Service) outdated(r catalog.Rendition) bool {
+func (s *Service) retargeted(r catalog.Rendition) bool {
 	n := noteOf(r)
 	named := s.presets[r.Preset].Quality != 0 && r.Format.HasQuality()
 	return s.builtin() && n.Target != "" && !named && n.Target != s.targets.String()
