@@ -154,7 +154,10 @@ const (
 
 // searchMemory is the memory that a job may hold beside MemoryBytes.
 func (c Config) searchMemory(job *plan.Job) int64 {
-	if !searches(job) {
+	switch {
+	case job.Transcode != nil:
+		return c.SearchBytes // it says nothing of its pixels, and takes some 50 bytes of each
+	case !searches(job):
 		return 0
 	}
 	per := searchPerMegapixel

@@ -12,8 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,7 +201,7 @@ func TestCrashCostsOneJob(t *testing.T) {
 	p, one := onlyProcess(t)
 	go func() {
 		working(one)
-		_ = one.cmd.Process.Kill()
+		_ = one.cmd.Process.Signal(syscall.SIGSEGV)
 	}()
 	_, err := p.Run(context.Background(), Background, slowJob(), file(t, photo(t, 800, 600)))
 	if fault.Of(err) != fault.Unprocessable || fault.As(err).Code != "codec-crashed" {
@@ -209,6 +211,57 @@ func TestCrashCostsOneJob(t *testing.T) {
 	mustRender(t, p)
 	t.Log("the next picture took", time.Since(begin))
 	if s := p.Stats(); s.Crashes != 1 || s.Failed != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A process that somebody else kills, as the kernel does when memory is short,
+// says nothing of the picture: another process tries once more, and no third.
+func TestKilledIsTriedAgain(t *testing.T) {
+	cfg := testConfig()
+	cfg.Processes, cfg.Spares = 2, 0
+	p := openPool(t, cfg)
+	first := func() []*process {
+		for {
+			p.mu.Lock()
+			idle := slices.Clone(p.kinds[0].idle)
+			p.mu.Unlock()
+			if len(idle) == 2 {
+				return idle
+			}
+			runtime.Gosched()
+		}
+	}
+	kill := func(one *process) {
+		working(one)
+		_ = one.cmd.Process.Kill()
+	}
+	two := first()
+	go kill(two[1]) // the one used next
+	job := renderJob(1000)
+	job.Steps = append(job.Steps, plan.Step{Blur: 40}) // a good part of a second
+	out, err := p.Run(context.Background(), Background, job, file(t, photo(t, 800, 600)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := out.File.Stat(); err != nil || info.Size() == 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	out.Close()
+	two = first()
+	before := p.Stats()
+	if before.Crashes != 1 || before.Failed != 1 {
+		t.Errorf("%+v", before)
+	}
+	for _, one := range two {
+		go kill(one)
+	}
+	_, err = p.Run(context.Background(), Background, slowJob(), file(t, photo(t, 800, 600)))
+	if fault.Of(err) != fault.Unavailable || fault.As(err).Code != codeKilled {
+		t.Fatal(err)
+	}
+	mustRender(t, p)
+	if s := p.Stats(); s.Crashes != before.Crashes+2 || s.Failed != before.Failed+2 {
 		t.Errorf("%+v", s)
 	}
 }

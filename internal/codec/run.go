@@ -3,9 +3,10 @@ package codec
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"runtime"
-	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,13 +36,15 @@ func (o *Output) Close() error {
 
 // Run does a job in one of the pool's processes: input 0 is the source, input 1
 // an overlay if the job has one. Each must be opened afresh for this call, since
-// its file position is used, and stays the caller's.
+// its file position is used, and stays the caller's. A job whose process was
+// killed from outside is tried once more.
 //
 // When ctx ends, the job is given up: a process that works on it is killed.
 // Errors are fault.Errors: Unprocessable for a picture that can't be decoded
 // ("undecodable-image"), crashes the decoder ("codec-crashed") or needs too
 // much memory ("needs-memory"); Timeout for one that takes too long; TooLarge
-// for a result over the limit; Canceled; Unavailable when no process can be had.
+// for a result over the limit; Canceled; Unavailable when no process can be
+// had, or was killed twice ("codec-killed").
 // With Transcode also Unprocessable ("not-reversible"), for a JPEG that can't be
 // carried over without loss or a file that holds none, and Unavailable without
 // libjxl.
@@ -53,17 +56,31 @@ func (p *Pool) Run(ctx context.Context, class Class, job plan.Job, inputs ...*os
 	if err != nil {
 		return nil, err
 	}
+	out, err := p.attempt(ctx, class, &job, message, inputs)
+	if known := fault.As(err); known == nil || known.Code != codeKilled {
+		return out, err
+	}
+	for _, f := range inputs {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, fault.Wrap(fault.Internal, err, "a picture can't be read again")
+		}
+	}
+	return p.attempt(ctx, class, &job, message, inputs)
+}
+
+// attempt has one process do a job.
+func (p *Pool) attempt(ctx context.Context, class Class, job *plan.Job, message []byte, inputs []*os.File) (*Output, error) {
 	out, fds, err := files(job, inputs)
 	if err != nil {
 		return nil, err
 	}
-	kind := p.kindFor(&job)
+	kind := p.kindFor(job)
 	for range 1 + p.cfg.Processes + p.cfg.Spares {
 		var one *process
 		if one, err = p.acquire(ctx, class, kind); err != nil {
 			break
 		}
-		if err = p.do(ctx, class, &job, one, message, fds, out); !errors.Is(err, errUnsent) {
+		if err = p.do(ctx, class, job, one, message, fds, out); !errors.Is(err, errUnsent) {
 			break // otherwise it had died while it was idle, and another may live
 		}
 	}
@@ -79,7 +96,7 @@ func (p *Pool) Run(ctx context.Context, class Class, job plan.Job, inputs ...*os
 }
 
 // files makes the empty output and lists the job's descriptors.
-func files(job plan.Job, inputs []*os.File) (*Output, []int, error) {
+func files(job *plan.Job, inputs []*os.File) (*Output, []int, error) {
 	out := &Output{}
 	fds := make([]int, 0, wire.MaxFiles)
 	for _, f := range inputs {
@@ -165,16 +182,21 @@ func (p *Pool) lost(ctx context.Context, one *process, why reason, cause error, 
 	if said != "" {
 		cause = errors.Join(cause, errors.New(said))
 	}
-	for _, sign := range []string{"out of memory", "failed to allocate", "annot allocate memory", "bad_alloc"} {
-		if strings.Contains(said, sign) {
-			return p.needsMemory(cause)
-		}
+	if one.stderr.ranOut() {
+		return p.needsMemory(cause)
+	}
+	if status, ok := one.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+		return &fault.Error{Kind: fault.Unavailable, Code: codeKilled, Cause: cause,
+			Message: "the codec process was killed by the system, perhaps for want of memory; try again"}
 	}
 	return &fault.Error{Kind: fault.Unprocessable, Code: "codec-crashed", Cause: cause,
 		Message: "the picture made its decoder fail"}
 }
 
 const codeMemory = "needs-memory"
+
+// codeKilled is of a job whose process somebody else killed: not the picture's fault.
+const codeKilled = "codec-killed"
 
 func (p *Pool) needsMemory(cause error) error {
 	e := fault.Limit(fault.Unprocessable, "codec.memory_bytes", p.cfg.MemoryBytes, 0,

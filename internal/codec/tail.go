@@ -19,9 +19,10 @@ const (
 // tail follows the standard error of a process: a few lines a minute go to the
 // log, and the latest are kept to explain a crash.
 type tail struct {
-	mu    sync.Mutex
-	lines []string
-	done  chan struct{}
+	mu     sync.Mutex
+	lines  []string
+	memory bool // a line said that memory ran out, kept or not
+	done   chan struct{}
 }
 
 func follow(r *os.File, log *slog.Logger) *tail {
@@ -63,10 +64,23 @@ func (t *tail) read(r io.Reader, log *slog.Logger) {
 func (t *tail) keep(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, sign := range memorySigns {
+		t.memory = t.memory || strings.Contains(line, sign)
+	}
 	t.lines = append(t.lines, line)
 	if len(t.lines) > keptLines {
 		t.lines = t.lines[1:]
 	}
+}
+
+// memorySigns are what libraries say before they give up for want of memory.
+var memorySigns = []string{"out of memory", "failed to allocate", "annot allocate memory", "bad_alloc"}
+
+// ranOut tells whether the process said that it had no memory left.
+func (t *tail) ranOut() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.memory
 }
 
 // last is what the process said latest, in one line.

@@ -52,6 +52,9 @@ func (r *run) file(ctx context.Context, s Source, wanted string) Result {
 	if f := r.target(p.header.Format); r.InPlace && f != p.header.Format {
 		return r.keep(p, result, fmt.Sprintf("%s can't become %s in place", p.header.Format, f))
 	}
+	if r.InPlace && (p.header.BitDepth > 8 || p.header.Color == format.CMYK) {
+		return r.keep(p, result, "its colours would be lost in place: it has more than 8 bits a sample, or is CMYK")
+	}
 	list, err := r.formats(p.header)
 	if err != nil {
 		return result.fail(err)
@@ -252,10 +255,28 @@ func (r *run) keep(p *picture, result Result, reason string) Result {
 	}
 	var err error
 	result.Output, err = r.put(p, p.header.Format, io.NewSectionReader(p.file, 0, result.Before))
+	if err == nil {
+		err = unchanged(p)
+		if err != nil {
+			_ = os.Remove(result.Output)
+		}
+	}
 	if err != nil {
 		return result.fail(err)
 	}
 	return result
+}
+
+// unchanged refuses a source that was written to while it was copied.
+func unchanged(p *picture) error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() != p.info.Size() || !info.ModTime().Equal(p.info.ModTime()) {
+		return fault.New(fault.Conflict, "it was changed meanwhile; its copy is removed again")
+	}
+	return nil
 }
 
 // put writes a file of format f to where results go.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
+	"image/color"
 	"image/jpeg"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,6 +166,43 @@ func TestInPlace(t *testing.T) {
 	again := optimized(t, pool, c, filepath.Join(dir, "a.jpg"))["a.jpg"]
 	if !bytes.Equal(read(t, dir, "a.jpg"), info) && again.State == Kept {
 		t.Errorf("what was kept is another: %+v", again)
+	}
+}
+
+// A picture whose samples are finer than any result's is not replaced.
+func TestInPlaceKeepsDepth(t *testing.T) {
+	t.Parallel()
+	deep := image.NewRGBA64(image.Rect(0, 0, 80, 60))
+	for y := range 60 {
+		for x := range 80 {
+			deep.SetRGBA64(x, y, color.RGBA64{uint16(700 * x), uint16(900 * y), uint16(300 * (x + y)), math.MaxUint16})
+		}
+	}
+	dir := put(t, map[string][]byte{"deep.png": asPNG(t, deep)})
+	c := config(60)
+	c.InPlace = true
+	r := optimized(t, openPool(t), c, filepath.Join(dir, "deep.png"))["deep.png"]
+	if r.State != Kept || !strings.Contains(r.Reason, "8 bits") || !bytes.Equal(read(t, dir, "deep.png"), asPNG(t, deep)) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(put(t, map[string][]byte{"a.jpg": asJPEG(t, scene(64, 48, 255), 90)}), "a.jpg")
+	p, err := new(run).look(Source{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.file.Close()
+	if err := unchanged(p); err != nil {
+		t.Error(err)
+	}
+	if err := os.Truncate(path, p.info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unchanged(p); fault.Of(err) != fault.Conflict {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,7 @@ func TestParseAccept(t *testing.T) {
 		"image/webp": webp, " image/webp ;q=0.1": webp, "IMAGE/AVIF": avif, "image/avif;v=b3;q=0.7": avif, "image/webp;q=0": none,
 		"image/webp;q=0.0,image/avif": avif, "image/avif; Q=0": none, "image/avif;q=x": none, "image/avif;q=": none, "image/avif;q=-1": none,
 		"image/avif;level=1": avif, "image/avif,image/avif;q=0": none, "image/avifs": none, "ximage/avif": none, ",,;;,": none, "image/webp;": webp,
+		"image/webp; q = 0": none, "image/webp;q =0.5": webp, "image/webp;q= 0.5 ": webp, "image/avif;q=NaN": none,
 	} {
 		if got := plan.ParseAccept(header); got != want {
 			t.Errorf("%q: %+v; want %+v", header, got, want)

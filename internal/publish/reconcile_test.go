@@ -111,6 +111,30 @@ func TestReconcileWithdrawn(t *testing.T) {
 	f.publish(f.upload("main", "a.jpg", "another"), "", "x") // the name is free again
 }
 
+// What was deleted while the configuration did not know its destination leaves
+// nothing there when it does again.
+func TestReconcileDeletedWhileAway(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "{name}")
+	gone, stays := f.upload("main", "a.jpg", "source"), f.upload("main", "b.jpg", "other")
+	f.publish(gone, "", "x")
+	p := f.publish(stays, "", "x")
+	f.settle = -1
+	x := f.destinations["x"]
+	delete(f.destinations, "x")
+	f.delete(gone)
+	wantKind(t, f.Unpublish(t.Context(), gone.ID, nil, nil), fault.Unavailable)
+	_, err := f.Reconcile(t.Context(), Plan{})
+	wantKind(t, err, fault.Unavailable)
+	f.destinations["x"] = x
+	if r := f.wantTold(Plan{}); r != (Report{Checked: 2, Removed: 1}) {
+		t.Fatalf("%+v", r)
+	}
+	f.wantState(gone)
+	f.wantObject(p, "other")
+	f.publish(f.upload("main", "a.jpg", "another"), "", "x") // the name is free again
+}
+
 func TestReconcileWanted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, "")

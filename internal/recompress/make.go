@@ -29,6 +29,8 @@ func (s *Service) make(ctx context.Context, src asset.Source) (why string, err e
 		return "", err
 	case known.Kind == fault.NotFound:
 		return whyGone, nil
+	case known.Code == codeMemory: // which more memory, or another setting, mends
+		return known.Message, nil
 	case known.Kind == fault.Unprocessable, known.Kind == fault.TooLarge:
 		why = known.Message
 	default:

@@ -62,7 +62,7 @@ func Open(setup wire.Setup) (*Engine, error) {
 	if output <= 0 {
 		output = math.MaxInt64
 	}
-	e := &Engine{outputBytes: output, maxPixels: setup.MemoryBytes / jxlBytesPerPixel}
+	e := &Engine{outputBytes: output, maxPixels: (setup.MemoryBytes + setup.SearchBytes) / jxlBytesPerPixel}
 	e.jxl, e.noJXL = jxl.Open("")
 	e.probe()
 	e.libraries = e.codecs()

@@ -29,7 +29,7 @@ func (e *Engine) probe() {
 	e.cantWrite[format.AVIF] = !e.encodes(plan.Save{Format: format.AVIF, Quality: 50, Effort: 1})
 	// Without loss: the lossy encoder would leave a megabyte behind that many
 	// processes never need.
-	e.cantWrite[format.JXL] = !e.encodes(plan.Save{Format: format.JXL, Lossless: true, Effort: 1})
+	e.cantWrite[format.JXL] = !e.encodes(plan.Save{Format: format.JXL, Lossless: true, Quality: 90, Effort: 1})
 }
 
 func (e *Engine) decodes(f format.Format, file []byte) bool {
