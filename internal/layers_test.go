@@ -27,7 +27,7 @@ var layers = [][]string{
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "e2e"}
+var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{

@@ -1,15 +1,14 @@
 package metric
 
 import (
-	"syscall"
 	"testing"
-)
 
-// The benchmarks give processor time, since machines are shared.
+	"safelight/internal/metric/metrictest"
+)
 
 func BenchmarkPrepare(b *testing.B) {
 	ref := photo(1200, 800, 3)
-	perMegapixel(b, ref, func() {
+	metrictest.PerMegapixel(b, ref.W, ref.H, func() {
 		if _, err := Prepare(ref); err != nil {
 			b.Fatal(err)
 		}
@@ -23,31 +22,9 @@ func BenchmarkScore(b *testing.B) {
 		b.Fatal(err)
 	}
 	dist := noisy(ref, 6)
-	perMegapixel(b, ref, func() {
+	metrictest.PerMegapixel(b, ref.W, ref.H, func() {
 		if _, err := r.Score(dist); err != nil {
 			b.Fatal(err)
 		}
 	})
-}
-
-func perMegapixel(b *testing.B, m Image, once func()) {
-	b.Helper()
-	b.ReportAllocs()
-	before := processorSeconds(b)
-	n := 0
-	for b.Loop() {
-		once()
-		n++
-	}
-	b.ReportMetric((processorSeconds(b)-before)/float64(n)/(float64(m.W*m.H)/1e6), "cpu-s/MP")
-}
-
-func processorSeconds(b *testing.B) float64 {
-	b.Helper()
-	var use syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-		b.Fatal(err)
-	}
-	seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-	return seconds(use.Utime) + seconds(use.Stime)
 }

@@ -3,6 +3,8 @@ package metric
 import (
 	"math"
 	"testing"
+
+	"safelight/internal/metric/metrictest"
 )
 
 // coarse rounds every sample but alpha to a multiple of step.
@@ -20,22 +22,7 @@ func coarse(m Image, step int) Image {
 
 // blocks gives every square of side pixels the mean of its samples.
 func blocks(m Image, side int) Image {
-	pix := make([]uint8, len(m.Pix))
-	for y := range m.H {
-		for x := range m.W {
-			for c := range m.Bands {
-				sum, n := 0, 0
-				for by := y / side * side; by < min(y/side*side+side, m.H); by++ {
-					for bx := x / side * side; bx < min(x/side*side+side, m.W); bx++ {
-						sum += int(m.Pix[(by*m.W+bx)*m.Bands+c])
-						n++
-					}
-				}
-				pix[(y*m.W+x)*m.Bands+c] = uint8((sum + n/2) / n)
-			}
-		}
-	}
-	m.Pix = pix
+	m.Pix = metrictest.Blocks(m.Pix, m.W, m.H, m.Bands, side)
 	return m
 }
 

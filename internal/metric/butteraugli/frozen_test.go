@@ -5,26 +5,12 @@ import (
 	"testing"
 
 	"safelight/internal/metric"
+	"safelight/internal/metric/metrictest"
 )
 
 // blocks gives every square of side pixels the mean of its samples.
 func blocks(m metric.Image, side int) metric.Image {
-	pix := make([]uint8, len(m.Pix))
-	for y := range m.H {
-		for x := range m.W {
-			for c := range m.Bands {
-				sum, n := 0, 0
-				for by := y / side * side; by < min(y/side*side+side, m.H); by++ {
-					for bx := x / side * side; bx < min(x/side*side+side, m.W); bx++ {
-						sum += int(m.Pix[(by*m.W+bx)*m.Bands+c])
-						n++
-					}
-				}
-				pix[(y*m.W+x)*m.Bands+c] = uint8((sum + n/2) / n)
-			}
-		}
-	}
-	m.Pix = pix
+	m.Pix = metrictest.Blocks(m.Pix, m.W, m.H, m.Bands, side)
 	return m
 }
 
