@@ -21,6 +21,9 @@ const (
 	// tolerance is how far above its targets a result may be, in points: half a
 	// percent of bytes, which another trial would cost more than it saves.
 	tolerance = 0.25
+	// bothTolerance is the same for two floors, where a trial costs three times as
+	// much and butteraugli strays more.
+	bothTolerance = 0.4
 	// aim is where in that range a step is aimed at.
 	aim = 0.09
 	// more trials are made while nothing has reached the targets.
@@ -98,10 +101,17 @@ func (s *search) done(t Trial) bool {
 	if t.Margin < 0 {
 		return t.Setting >= s.curve.Max
 	}
-	if t.Setting <= s.curve.Min || t.Margin <= tolerance {
+	if t.Setting <= s.curve.Min || t.Margin <= s.tolerance() {
 		return true
 	}
 	return s.curve.Step > 0 && t.Margin < s.slope(t)*s.curve.Step*0.6 // one step less would miss
+}
+
+func (s *search) tolerance() float64 {
+	if s.targets.SSIMULACRA2 != 0 && s.targets.Butteraugli != 0 {
+		return bothTolerance
+	}
+	return tolerance
 }
 
 // slope is how many points a unit of the setting brings about t: between the

@@ -14,9 +14,9 @@ import (
 // reach is put at the end of their range.
 var (
 	jpegCurves = map[jpeg.Subsampling]quality.Curve{
-		jpeg.S444: {Min: -5, Max: 1.5, Activity: 0.1,
-			Points: [][2]float64{{50, -3.14}, {60, -2.73}, {70, -2.32}, {75, -2.07}, {80, -1.76}, {85, -1.34}, {90, -0.65}, {93, -0.07}}},
-		jpeg.S420: {Min: -5, Max: 1.5, Activity: 0.3, Points: [][2]float64{{50, -2.74}, {60, -2.35}, {70, -1.83}, {75, -1.45}, {80, -1}, {85, 0}}},
+		jpeg.S444: {Min: -5, Max: 1.5, Activity: 0.14,
+			Points: [][2]float64{{50, -3.58}, {60, -3.07}, {70, -2.56}, {75, -2.28}, {80, -1.93}, {85, -1.42}, {90, -0.66}, {93, -0.14}}},
+		jpeg.S420: {Min: -5, Max: 1.5, Activity: 0.35, Points: [][2]float64{{50, -3.13}, {60, -2.66}, {70, -2.05}, {75, -1.62}, {80, -1.08}, {85, -0.38}}},
 	}
 	turboCurves = map[string]quality.Curve{
 		"off": {Min: 1, Max: 100, Step: 1, Activity: 3.8,

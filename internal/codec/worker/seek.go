@@ -148,7 +148,7 @@ func (k *seeker) all(candidates []candidate) error {
 
 // with searches with one candidate, as long as it may become the best.
 func (k *seeker) with(c *candidate, guess float64) error {
-	rival, first := k.best, true
+	rival, fed := k.best, c.feed == nil
 	_, err := quality.Search(c.curve, k.judge.targets, guess, trials, func(x float64) (quality.Trial, error) {
 		data, err := c.encode(x)
 		if err != nil {
@@ -159,10 +159,10 @@ func (k *seeker) with(c *candidate, guess float64) error {
 			return quality.Trial{}, err
 		}
 		k.trials++
-		if d := k.judge.distances(); first && c.feed != nil && scores.Butteraugli > 0 && d != nil {
+		if d := k.judge.distances(); !fed && scores.Butteraugli > 0 && d != nil {
 			c.feed(d)
+			fed = true
 		}
-		first = false
 		margin := k.judge.targets.Margin(scores)
 		mine := &found{data: data, margin: margin, by: c, setting: x,
 			measured: plan.Measured{Encoder: c.name, Settings: c.settings(x), Scores: scores, Met: margin >= 0}}

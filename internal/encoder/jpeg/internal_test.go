@@ -141,3 +141,19 @@ func TestForwardInvertsInverse(t *testing.T) {
 		}
 	}
 }
+
+// Steps of means are small, or multiples of 8 near what the parameters ask for.
+func TestMeanStep(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		component   int
+		ideal, want float64
+	}{
+		{0, 0.2, 1}, {0, 2.26, 2}, {0, 5.4, 5}, {0, 5.6, 8}, {0, 16, 16},
+		{1, 3.4, 3}, {1, 5.7, 8}, {1, 14.9, 8}, {1, 15, 16}, {1, 24, 24}, {2, 2.3, 2}, {2, 2.4, 8}, {2, 4000, 248},
+	} {
+		if got := meanStep(c.component, c.ideal); got != c.want {
+			t.Errorf("component %d, %g: %g; expected %g", c.component, c.ideal, got, c.want)
+		}
+	}
+}

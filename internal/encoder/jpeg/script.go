@@ -31,11 +31,7 @@ var splits = [2][]int{{2, 5, 9, 14, 21}, {2, 5, 9}}
 // whatever takes the fewest bytes.
 func (p *Picture) plan() []pass {
 	p.planning.known = make(map[pass]int)
-	// A quarter of a large picture is enough to choose by.
-	p.planning.every = 1
-	if p.components[0].down >= 32 {
-		p.planning.every = 4
-	}
+	p.planning.every = sampled(p.components[0].down)
 	script := p.planMeans()
 	for i := range p.components {
 		script = append(script, p.planBands(i)...)
@@ -87,8 +83,8 @@ func (p *Picture) planBands(i int) []pass {
 			best, least = script, total
 		}
 	}
-	for low := range uint(maxLow + 1) {
-		try(bands(i, 1, 63, low))
+	for low := uint(0); low <= maxLow && (best == nil || best[0].low+1 >= low); low++ {
+		try(bands(i, 1, 63, low)) // until one more bit left to later takes more
 	}
 	low := best[0].low
 	for _, at := range splits[kind] {

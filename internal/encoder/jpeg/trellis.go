@@ -25,19 +25,18 @@ func (p *Picture) quantise(v *parameters) {
 		if i > 0 {
 			w, bit = p.chroma, float32(v.Bit*v.BitChroma)
 		}
-		// A quarter of a large picture's rows is enough to know the costs by.
-		every := 1
-		if c.down >= 32 {
-			every = 4
-		}
 		r := &p.rates
 		r.guess()
-		c.choose(t, r, w, bit, every)
+		c.choose(t, r, w, bit, sampled(c.down))
 		r.measure(&c.levels)
 		c.choose(t, r, w, bit, 1)
 		p.chooseMeans(i, w, bit*float32(v.BitMean))
 	}
 }
+
+// sampled is of how many rows of blocks one is looked at where costs are only to
+// be known about: some ten are enough.
+func sampled(rows int) int { return max(1, rows/10) }
 
 // choose sets the levels of every so manieth row of blocks.
 func (c *component) choose(t *table, r *rates, weight []float32, bit float32, every int) {
