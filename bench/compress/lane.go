@@ -28,12 +28,14 @@ type lane struct {
 	jpegli      *jpegli // nil where there is none
 }
 
-func openLane(dir, jpegliProgram string) (*lane, error) {
+// openLane makes a lane with a directory of its own. vips is the library that its
+// codec process loads; "" is the system's.
+func openLane(dir, vips, jpegliProgram string) (*lane, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	cfg := codec.DefaultConfig()
-	cfg.Processes, cfg.Spares = 1, 0
+	cfg.Processes, cfg.Spares, cfg.VipsLibrary = 1, 0, vips
 	pool, err := codec.Open(context.Background(), cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ func main() {
 	quick := flag.Bool("quick", false, "only three photographs")
 	into := flag.String("write", "", "folder whose compression.md and compression.svg to bring up to date")
 	apart := flag.Bool("each", false, "print every photograph's results too")
+	vips := flag.String("vips", "", "libvips to load, such as the one of make codecs; empty is the system's")
 	lanes := flag.Int("lanes", runtime.NumCPU(), "photographs at once")
 	flag.Parse()
 	dir := os.Getenv("SAFELIGHT_PHOTOS")
@@ -40,7 +41,7 @@ func main() {
 	}
 	temporary, err := os.MkdirTemp("", "safelight-compress-")
 	exit(err)
-	results, said, err := measureAll(photos, temporary, *lanes)
+	results, said, err := measureAll(photos, temporary, *vips, *lanes)
 	_ = os.RemoveAll(temporary)
 	exit(err)
 	r := &report{results: results, said: said, quick: *quick}
@@ -64,7 +65,7 @@ func exit(err error) {
 
 // measureAll measures every photograph, a few at once; the largest should come
 // first. said tells what was measured with.
-func measureAll(photos []*photo, dir string, lanes int) (results []*result, said string, err error) {
+func measureAll(photos []*photo, dir, vips string, lanes int) (results []*result, said string, err error) {
 	jpegli, why := buildJpegli(dir)
 	if why != nil {
 		fmt.Fprintln(os.Stderr, "compress: without jpegli:", why)
@@ -78,7 +79,7 @@ func measureAll(photos []*photo, dir string, lanes int) (results []*result, said
 	errs := make([]error, min(lanes, len(photos)))
 	var all sync.WaitGroup
 	for n := range errs {
-		l, err := openLane(filepath.Join(dir, fmt.Sprint(n)), jpegli)
+		l, err := openLane(filepath.Join(dir, fmt.Sprint(n)), vips, jpegli)
 		if err != nil {
 			errs[n] = err
 			break
