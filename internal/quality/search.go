@@ -26,8 +26,10 @@ const (
 	bothTolerance = 0.4
 	// aim is where in that range a step is aimed at.
 	aim = 0.09
-	// more trials are made while nothing has reached the targets.
+	// more trials are made while nothing has reached the targets, or only what is
+	// far above them.
 	more = 5
+	far  = 0.8 // points
 	// maxStep bounds a step, in points of the score that the curve expects.
 	maxStep = 12
 )
@@ -35,11 +37,11 @@ const (
 // Search looks for the lowest setting whose result reaches the targets. try
 // encodes with a setting and measures; an error of it ends the search. About
 // most trials are made, beginning with guess; a few more where none reached the
-// targets by then.
+// targets by then, or none came near.
 func Search(c Curve, t Targets, guess float64, most int, try func(setting float64) (Trial, error)) (Outcome, error) {
 	s := search{curve: c, targets: t}
 	next := c.round(guess, math.Round)
-	for s.trials < most || s.good == nil && s.trials < most+more {
+	for s.trials < most || (s.good == nil || s.good.Margin > far) && s.trials < most+more {
 		trial, err := try(next)
 		if err != nil {
 			return s.outcome(), err
@@ -126,7 +128,7 @@ func (s *search) slope(t Trial) float64 {
 		return expected
 	}
 	measured := (a.Margin - b.Margin) / (a.Setting - b.Setting)
-	return min(max(measured, expected/4), expected*4)
+	return min(max(measured, expected/2), expected*4) // scores of small pictures stray
 }
 
 // next is the setting to try after t.
