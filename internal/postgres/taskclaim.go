@@ -43,6 +43,7 @@ type lane struct {
 	lockLimit   int
 	last        []byte // the id of the last task that was taken of it
 	most        int    // how many tasks are to be taken next
+	empty       bool   // nothing is left
 }
 
 // lockName names a counted lock.

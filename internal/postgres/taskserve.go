@@ -40,12 +40,12 @@ func (k *claiming) round(owners []string, of map[string][]*lane, share int) ([]s
 		}
 		budget -= wanted[o]
 	}
-	got, err := k.take(picked)
-	if err != nil {
+	if err := k.take(picked); err != nil {
 		return nil, err
 	}
 	for _, o := range owners {
-		if got[o] == wanted[o] && got[o] > 0 {
+		of[o] = slices.DeleteFunc(of[o], func(l *lane) bool { return l.empty || k.roomIn(l) == 0 })
+		if len(of[o]) > 0 && !slices.Contains(more, o) {
 			more = append(more, o)
 		}
 	}
@@ -85,8 +85,12 @@ func (k *claiming) heads(owners []string, of map[string][]*lane, share int) ([]*
 	b.Queue(claimIDs, laneArrays(several)...).Query(func(rows pgx.Rows) error {
 		var n int
 		var id []byte
+		for _, l := range several {
+			l.empty = l.most > 0
+		}
 		_, err := pgx.ForEachRow(rows, []any{&n, &id}, func() error {
 			heads = append(heads, several[n-1])
+			several[n-1].empty = false
 			return nil
 		})
 		return err
@@ -151,11 +155,10 @@ func laneArrays(lanes []*lane) []any {
 }
 
 // take claims as many tasks of lanes as were reserved, gives back the room of
-// those that are not there, and tells how many each owner got.
-func (k *claiming) take(lanes []*lane) (map[string]int, error) {
-	got := make(map[string]int)
+// those that are not there.
+func (k *claiming) take(lanes []*lane) error {
 	if len(lanes) == 0 {
-		return got, nil
+		return nil
 	}
 	taken := make([][]*entry, len(lanes))
 	b := k.t.batch()
@@ -173,13 +176,14 @@ func (k *claiming) take(lanes []*lane) (map[string]int, error) {
 		return rows.Err()
 	})
 	if err := k.t.send(b); err != nil {
-		return nil, err
+		return err
 	}
 	for i := 0; i < len(lanes); {
 		same := i
 		var group []*entry
 		for ; same < len(lanes) && lanes[same].function == lanes[i].function && lanes[same].owner == lanes[i].owner; same++ {
 			l := lanes[same]
+			l.empty = len(taken[same]) < l.most
 			k.use(l, len(taken[same])-l.most)
 			if n := len(taken[same]); n > 0 {
 				id := taken[same][n-1].ID
@@ -190,14 +194,13 @@ func (k *claiming) take(lanes []*lane) (map[string]int, error) {
 		slices.SortFunc(group, func(a, b *entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 		if len(group) > 0 {
 			k.start(group)
-			got[lanes[i].owner] += len(group)
 		}
 		i = same
 	}
 	if k.size > pageBytes {
 		k.left = 0
 	}
-	return got, nil
+	return nil
 }
 
 // behindFirst scans the columns behind the first one, which is a number.
