@@ -54,8 +54,8 @@ var within = map[string][]string{
 var keep = map[string][]string{
 	"C":                             {"vips", "encoder/jxl"},
 	"github.com/mattn/go-sqlite3":   {"sqlite"},
-	"github.com/jackc/pgx/":        {"postgres"},
-	"github.com/pressly/goose/":    {"sqlite", "postgres"},
+	"github.com/jackc/pgx/":         {"postgres"},
+	"github.com/pressly/goose/":     {"sqlite", "postgres"},
 	"github.com/prometheus/":        {"telemetry"},
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"safelight/internal/fault"
@@ -113,7 +115,16 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	if p.ConnConfig.RuntimeParams["application_name"] == "" {
 		p.ConnConfig.RuntimeParams["application_name"] = "safelight"
 	}
+	p.AfterConnect = steadyPlans
 	return p, nil
+}
+
+// steadyPlans has every statement find its rows by an index, as all are made
+// for: a plan that was made while tables were empty would read them whole until
+// statistics say otherwise. Compiling plans takes longer than they run.
+func steadyPlans(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET enable_seqscan = off; SET jit = off`)
+	return err
 }
 
 // URL is the address of a database. It prints without its password.

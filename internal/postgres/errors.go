@@ -90,7 +90,7 @@ func classifyCode(code string) (fault.Kind, string) {
 // broken tells errors after which the connection is gone, so that the call may
 // work over another one.
 func broken(err error) bool {
-	if err == nil {
+	if err == nil || fault.As(err) != nil || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	var connecting *pgconn.ConnectError

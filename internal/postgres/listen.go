@@ -72,7 +72,7 @@ func (q *Tasks) hear(ctx context.Context, conn *pgx.Conn) {
 			return
 		}
 		q.db.log.Info("listening to other nodes again")
-		q.look(ctx) // what was told meanwhile is lost
+		_ = q.look(ctx) // what was told meanwhile is lost
 	}
 }
 
@@ -121,9 +121,13 @@ func (q *Tasks) receive(ctx context.Context, conn *pgx.Conn) error {
 
 // keepLooking looks for what no notification came about.
 func (q *Tasks) keepLooking(ctx context.Context) {
-	for ctx.Err() == nil {
+	for failed := false; ctx.Err() == nil; {
 		rest(ctx, q.db.cfg.PollInterval)
-		q.look(ctx)
+		err := q.look(ctx)
+		if err != nil && !failed && ctx.Err() == nil {
+			q.db.log.Warn("tasks of other nodes can't be looked for; trying again and again", "error", err)
+		}
+		failed = err != nil
 	}
 }
 
@@ -133,19 +137,15 @@ const selectWaiting = `WITH RECURSIVE f AS (
 		SELECT (SELECT function FROM tasks WHERE state = 1 ORDER BY function LIMIT 1) AS function
 		UNION ALL
 		SELECT (SELECT t.function FROM tasks t WHERE t.state = 1 AND t.function > f.function ORDER BY t.function LIMIT 1) FROM f WHERE f.function IS NOT NULL)
-	SELECT function, (SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.state = 1 AND t.function = f.function LIMIT $1) some)
+	SELECT function, (SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.state = 1 AND t.function = f.function LIMIT $1) w)
 	FROM f WHERE function IS NOT NULL`
 
 // wakeMost bounds how many of those who wait for a function one look wakes: as a
 // rule they have been told, and what is ready is held back by a limit.
 const wakeMost = 32
 
-// look tells this process what is ready, and when something will be. What fails
-// is tried again the next time.
-func (q *Tasks) look(ctx context.Context) {
-	if ctx.Err() != nil {
-		return
-	}
+// look tells this process what is ready, and when something will be.
+func (q *Tasks) look(ctx context.Context) error {
 	type waiting struct {
 		function string
 		tasks    int
@@ -156,16 +156,16 @@ func (q *Tasks) look(ctx context.Context) {
 	}
 	list, err := collect(ctx, q.db, scan, "looking for tasks", selectWaiting, wakeMost)
 	if err != nil {
-		return
+		return err
 	}
 	for _, w := range list {
 		q.cfg.Signals.Ready(w.function, w.tasks)
 	}
 	due, expires, err := q.upcoming(ctx)
-	if err != nil {
-		return
+	if err == nil {
+		q.soon(due, expires)
 	}
-	q.soon(due, expires)
+	return err
 }
 
 // soon tells the ticker of times; 0 is none.

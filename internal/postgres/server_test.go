@@ -1,0 +1,253 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"safelight/internal/asset"
+	"safelight/internal/catalog"
+	"safelight/internal/catalog/catalogtest"
+	"safelight/internal/fault"
+	"safelight/internal/format"
+	"safelight/internal/postgres"
+	"safelight/internal/postgres/pgtest"
+	"safelight/internal/task"
+)
+
+func add(db *postgres.DB, source uint64, key string) error {
+	_, err := db.Commit(context.Background(), catalog.Change{Images: []catalog.NewImage{catalogtest.NewImage("main", source, key)}})
+	return err
+}
+
+// TestServerRestarts stops the server under an open database, in an orderly way
+// and at once: calls fail meanwhile as unavailable, and work again afterwards;
+// and notifications come again.
+func TestServerRestarts(t *testing.T) {
+	own, err := pgtest.Start("fsync=off")
+	if errors.Is(err, pgtest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	address, err := own.Database("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := tasksConfig(), tasksConfig()
+	cfg := config(address)
+	cfg.AcquireTimeout = 2 * time.Second
+	a := openQueue(t, cfg, here)
+	openQueue(t, cfg, there)
+	for i, stop := range []func() error{own.Stop, own.Kill} {
+		if err := add(a.db, uint64(i), fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		_, read := a.db.Resolve(t.Context(), "main", "0")
+		_, claimed := a.Claim(t.Context(), task.Claim{Functions: []string{"f"}, Max: 1, Lease: time.Minute})
+		for what, err := range map[string]error{"a read": read, "a change": add(a.db, 9, "late"), "a claim": claimed, "Ping": a.db.Ping(t.Context())} {
+			if fault.Of(err) != fault.Unavailable || strings.Contains(err.Error(), pgtest.Password) {
+				t.Errorf("%s without a server gave %v (%v)", what, err, fault.Of(err))
+			}
+		}
+		if err := own.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.db.Resolve(t.Context(), "main", fmt.Sprint(i)); err != nil {
+			t.Fatalf("with the server back: %v", err)
+		}
+		hears(t, a, there.Signals)
+	}
+}
+
+// hears waits until a node's tasks wake who waits on another.
+func hears(t *testing.T, a *queue, signals *task.Signals) {
+	t.Helper()
+	w := signals.Wait([]string{"f"})
+	defer signals.Leave(w)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if _, err := a.Submit(t.Context(), []task.New{{Owner: "main", Function: "f"}}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.C:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Fatal("no notification came after the server was back")
+}
+
+// TestNoConnectionLeft: a call that gets no connection in time says which
+// settings bound it.
+func TestNoConnectionLeft(t *testing.T) {
+	cfg := config(fresh(t))
+	cfg.MaxConns, cfg.MinConns, cfg.AcquireTimeout = 1, 0, 300*time.Millisecond
+	var log bytes.Buffer
+	db, err := postgres.Open(t.Context(), cfg, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	held, err := db.Pool().Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Resolve(t.Context(), "main", "a")
+	if fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "database.acquire_timeout") || !strings.Contains(err.Error(), "database.max_conns is 1") {
+		t.Errorf("a call without a connection gave %v", err)
+	}
+	s := db.Stats()
+	if s.Acquired != 1 || s.Max != 1 || s.Timeouts != 1 || s.Acquires < 1 {
+		t.Errorf("the pool is %+v", s)
+	}
+	held.Release()
+	if err := db.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "wait for a connection") || strings.Contains(text, pgtest.Password) {
+		t.Errorf("the log is %s", text)
+	}
+}
+
+// TestSecretsStaySecret: neither errors nor the printed address have the
+// password.
+func TestSecretsStaySecret(t *testing.T) {
+	for _, address := range []string{
+		"postgres://u:hidden@127.0.0.1:1/db", "postgres://u:hid%den@127.0.0.1:1/db", "postgres://u:hidden@[::1/db", "postgres://127.0.0.1:1/db?password=hidden&user=u",
+		"postgres://u:hidden@127.0.0.1:1/db?sslmode=what", "postgres://u:hidden@127.0.0.1:x/db",
+	} {
+		cfg := postgres.DefaultConfig()
+		cfg.URL = postgres.URL(address)
+		_, err := postgres.Open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+		if text := fmt.Sprintf("%v %+v %#v %v", err, cfg, cfg, cfg.Validate()); err == nil || strings.Contains(text, "hidden") || strings.Contains(text, "hid%den") {
+			t.Errorf("%s gave %s", address, text)
+		}
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	for name, change := range map[string]func(*postgres.Config){
+		"database.url":                 func(c *postgres.Config) { c.URL = "mysql://x" },
+		"database.max_conns":           func(c *postgres.Config) { c.MaxConns = 0 },
+		"database.min_conns":           func(c *postgres.Config) { c.MinConns = 21 },
+		"database.max_conn_lifetime":   func(c *postgres.Config) { c.MaxConnLifetime = 0 },
+		"database.max_conn_idle_time":  func(c *postgres.Config) { c.MaxConnIdleTime = 0 },
+		"database.health_check_period": func(c *postgres.Config) { c.HealthCheckPeriod = 0 },
+		"database.acquire_timeout":     func(c *postgres.Config) { c.AcquireTimeout = 0 },
+		"database.poll_interval":       func(c *postgres.Config) { c.PollInterval = 0 },
+	} {
+		c := postgres.DefaultConfig()
+		c.URL = "postgres://u:p@h1,h2:5433/db"
+		if err := c.Validate(); err != nil {
+			t.Fatalf("the defaults: %v", err)
+		}
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := (postgres.Config{}).Validate(); err != nil {
+		t.Errorf("no database: %v", err)
+	}
+}
+
+// TestTextThatNoRowCanHave: looking for it finds nothing, and storing it is
+// refused.
+func TestTextThatNoRowCanHave(t *testing.T) {
+	q := openQueue(t, config(fresh(t)), tasksConfig())
+	for _, bad := range []string{"a\x00b", "a\xffb"} {
+		if _, err := q.db.Resolve(t.Context(), "main", bad); fault.Of(err) != fault.NotFound {
+			t.Errorf("Resolve(%q) gave %v", bad, err)
+		}
+		for _, query := range []catalog.Query{{Prefix: bad}, {Tag: bad}} {
+			query.Owner, query.Limit = "main", 10
+			if page, err := q.db.List(t.Context(), query); err != nil || len(page.Images) != 0 {
+				t.Errorf("List(%+v) gave %+v, %v", query, page, err)
+			}
+		}
+		if page, err := q.Tasks.List(t.Context(), task.Query{Filter: task.Filter{Name: bad}, Limit: 10}); err != nil || len(page.Tasks) != 0 {
+			t.Errorf("List of tasks gave %+v, %v", page, err)
+		}
+		if names, err := q.db.UnknownNames(t.Context(), "d", []string{"x", bad}); err != nil || len(names) != 2 {
+			t.Errorf("UnknownNames gave %q, %v", names, err)
+		}
+		n := catalogtest.NewImage("main", 1, "k")
+		n.Replay.Token = bad // a header's value
+		if _, err := q.db.Commit(t.Context(), catalog.Change{Images: []catalog.NewImage{n}}); bad[1] != 0 && err != nil {
+			t.Errorf("the token %q gave %v", bad, err)
+		}
+		n = catalogtest.NewImage("main", 1, bad)
+		if _, err := q.db.Commit(t.Context(), catalog.Change{Images: []catalog.NewImage{n}}); fault.Of(err) != fault.Invalid {
+			t.Errorf("the key %q gave %v", bad, err)
+		}
+		if err := q.db.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := q.db.Commit(t.Context(), catalog.Change{Deletes: []catalog.Delete{{Owner: "main", ID: mustResolve(t, q.db, "k")}}}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func mustResolve(t *testing.T, db *postgres.DB, key string) asset.ID {
+	t.Helper()
+	img, err := db.Resolve(t.Context(), "main", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img.ID
+}
+
+func TestClosed(t *testing.T) {
+	db := open(t, config(fresh(t)))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, read := db.Resolve(t.Context(), "main", "0")
+	for what, err := range map[string]error{"a change": add(db, 1, "late"), "a read": read, "Ping": db.Ping(t.Context())} {
+		if fault.Of(err) != fault.Unavailable {
+			t.Errorf("%s after Close gave %v", what, err)
+		}
+	}
+}
+
+// TestHeaderIsStoredWhole fails when format.Header gets a field that the
+// database does not know.
+func TestHeaderIsStoredWhole(t *testing.T) {
+	h := format.Header{Format: format.JPEG, Width: 1, Height: 2, Pages: 3, Orientation: 4, Alpha: true, Animated: true, Color: format.CMYK,
+		Bands: 5, BitDepth: 6, ICC: true, Location: true, Scans: 7, MaxPixels: 8}
+	if got, err := postgres.RoundTrip(h); err != nil || got != h {
+		t.Fatalf("stored %+v, read %+v, %v", h, got, err)
+	}
+}
+
+func TestPrefixRange(t *testing.T) {
+	for _, c := range []struct {
+		prefix, first, end string
+		ok                 bool
+	}{
+		{"a", "a", "b", true}, {"a/é", "a/é", "a/ê", true}, {"a\U0010ffff", "a\U0010ffff", "b", true}, {"\ud7ff", "\ud7ff", "\ue000", true},
+		{"a\xc3", "a\u00c0", "a\u0100", true}, {"\xe2\x82", "\u2080", "\u20c0", true}, {"\xe0", "\u0800", "\u1000", true},
+		{"\xed", "\ud000", "\ue000", true}, {"\xf0", "\U00010000", "\U00040000", true}, {"\xf4", "\U00100000", "", true},
+		{"\xff", "", "", false}, {"a\x00", "", "", false}, {"\xc3a", "", "", false},
+	} {
+		if first, end, ok := postgres.PrefixRange(c.prefix); first != c.first || end != c.end || ok != c.ok {
+			t.Errorf("%q gave %q, %q, %v; expected %q, %q, %v", c.prefix, first, end, ok, c.first, c.end, c.ok)
+		}
+	}
+}
