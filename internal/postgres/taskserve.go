@@ -61,14 +61,16 @@ func sameFunction(lanes []*lane) int {
 	return n
 }
 
-// heads lists the first tasks of owners that have several lanes of one function,
-// as lanes in the order of the tasks' ids.
+// heads lists the first tasks of lanes whose room must not be reserved in vain,
+// as lanes in the order of the tasks' ids: those of owners that have several
+// of one function, which come in the order of all, and those with locks, which
+// other functions' tasks could have instead.
 func (k *claiming) heads(owners []string, of map[string][]*lane, share int) ([]*lane, error) {
 	var several []*lane
 	for _, o := range owners {
 		for lanes := of[o]; len(lanes) > 0; {
 			same := sameFunction(lanes)
-			if same > 1 {
+			if counted(lanes[:same]) {
 				several = append(several, lanes[:same]...)
 			}
 			lanes = lanes[same:]
@@ -98,13 +100,16 @@ func (k *claiming) heads(owners []string, of map[string][]*lane, share int) ([]*
 	return heads, k.t.send(b)
 }
 
+// counted tells lanes of one function and owner for which heads are needed.
+func counted(lanes []*lane) bool { return len(lanes) > 1 || lanes[0].lock != "" }
+
 // reserve sets how many tasks of lanes of one function and owner to take, up to
 // want in all, and takes their room. It tells how many.
 func (k *claiming) reserve(lanes, heads []*lane, want int) int {
 	for _, l := range lanes {
 		l.most = 0
 	}
-	if len(lanes) == 1 { // the usual case
+	if !counted(lanes) { // the usual case
 		n := min(want, k.roomIn(lanes[0]))
 		k.use(lanes[0], n)
 		return n
