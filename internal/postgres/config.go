@@ -123,7 +123,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 // for: a plan that was made while tables were empty would read them whole until
 // statistics say otherwise. Compiling plans takes longer than they run.
 func steadyPlans(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SET enable_seqscan = off; SET jit = off`)
+	_, err := conn.Exec(ctx, `SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off`)
 	return err
 }
 
