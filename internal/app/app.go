@@ -55,7 +55,7 @@ type App struct {
 	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
-	pool      func() postgres.Stats // nil where there is none
+	shared    *postgres.DB // what db is where nodes share it; nil otherwise
 	openQueue func(context.Context, task.Config) (queue, error)
 	tasks     queue
 	signals   *task.Signals
@@ -149,6 +149,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
+	a.watchMoves()
 	metrics := telemetry.New(version)
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)

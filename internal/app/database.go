@@ -47,7 +47,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.db, a.pool = db, db.Stats
+	a.db, a.shared = db, db
 	a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 	return nil
 }
@@ -61,14 +61,24 @@ func (a *App) cacheDir() string {
 	return filepath.Join(a.config.Data, "cache-"+a.config.Node)
 }
 
+// watchMoves has answers forgotten that were prepared from what another node has
+// changed since.
+func (a *App) watchMoves() {
+	if a.shared == nil {
+		return
+	}
+	epochs := a.purge.Epochs()
+	a.shared.OnMoves(postgres.Moves{Moved: epochs.Bump, Lost: epochs.BumpAll})
+}
+
 // observeDatabase registers the state of the pool of connections, where there is
 // one.
 func (a *App) observeDatabase(m *telemetry.Metrics) {
-	if a.pool == nil {
+	if a.shared == nil {
 		return
 	}
 	m.Database(func() telemetry.Connections {
-		s := a.pool()
+		s := a.shared.Stats()
 		return telemetry.Connections{
 			Acquired: s.Acquired, Idle: s.Idle, Total: s.Total, Max: s.Max,
 			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts,

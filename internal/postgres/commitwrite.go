@@ -167,6 +167,9 @@ func (c *committing) write(b *pgx.Batch) error {
 		b.Queue(commitWithdraw, dropped, now)
 		b.Queue(commitDropOutputs, dropped)
 	}
+	if len(gone) > 0 {
+		b.Queue(`SELECT pg_notify($1, $2)`, movesChannel, c.db.encodeMoves(c.dropped))
+	}
 	if c.unit == nil {
 		return nil
 	}

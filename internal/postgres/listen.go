@@ -25,7 +25,7 @@ func (q *Tasks) start(ctx context.Context) error {
 	if err != nil {
 		return classify(err, "listening to other nodes")
 	}
-	q.outbox = newOutbox()
+	q.outbox = newOutbox(q.db.node)
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	q.ended = cancel
 	q.idle.Go(func() { q.hear(background, conn) })
@@ -46,7 +46,7 @@ func (q *Tasks) listen(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
+	if _, err := conn.Exec(ctx, `LISTEN `+channel+`; LISTEN `+movesChannel); err != nil {
 		return nil, errors.Join(err, closeConn(conn))
 	}
 	return conn, nil
@@ -72,7 +72,8 @@ func (q *Tasks) hear(ctx context.Context, conn *pgx.Conn) {
 			return
 		}
 		q.db.log.Info("listening to other nodes again")
-		_ = q.look(ctx) // what was told meanwhile is lost
+		q.db.moves.Load().lost() // what was told meanwhile
+		_ = q.look(ctx)
 	}
 }
 
@@ -104,6 +105,8 @@ func (q *Tasks) receive(ctx context.Context, conn *pgx.Conn) error {
 		quiet := waiting.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {
+		case err == nil && n.Channel == movesChannel:
+			q.db.passMoves(n.Payload)
 		case err == nil:
 			q.pass(n.Payload)
 		case !quiet || conn.IsClosed():

@@ -251,3 +251,50 @@ func TestNewerSchema(t *testing.T) {
 	}
 	t.Log(err)
 }
+
+// TestNodesTellOfMoves: each node but the one that did it hears which names do
+// not stand for what they did; where there are too many, that it may be any.
+func TestNodesTellOfMoves(t *testing.T) {
+	all := nodes(t, 2, task.Policies{Default: task.DefaultPolicy()})
+	heard := make(chan string, 10_000)
+	for i, q := range all {
+		q.db.OnMoves(postgres.Moves{
+			Moved: func(owner, name string) { heard <- fmt.Sprint(i, " ", owner, " ", name) },
+			Lost:  func() { heard <- fmt.Sprint(i, " any") },
+		})
+	}
+	comes := func(expected ...string) {
+		t.Helper()
+		for _, e := range expected {
+			select {
+			case got := <-heard:
+				if got != e {
+					t.Fatalf("%q was told, expected %q", got, e)
+				}
+			case <-time.After(patience):
+				t.Fatalf("%q was not told", e)
+			}
+		}
+	}
+	store := func(rule catalog.KeyRule, n int) (change catalog.Change) {
+		for i := range n {
+			img := catalogtest.NewImage("main", 1, fmt.Sprintf("%0500d", i))
+			img.Rule = rule
+			change.Images = append(change.Images, img)
+		}
+		return change
+	}
+	first, err := all[0].db.Commit(t.Context(), store(catalog.Refuse, 40)) // tells nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := first[0].Image
+	if _, err := all[0].db.Commit(t.Context(), store(catalog.Replace, 1)); err != nil {
+		t.Fatal(err)
+	}
+	comes("1 main "+lost.ID.String(), "1 main "+lost.Key)
+	if _, err := all[1].db.Commit(t.Context(), store(catalog.Replace, 40)); err != nil {
+		t.Fatal(err)
+	}
+	comes("0 any")
+}

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"maps"
 	"sync"
@@ -16,14 +15,14 @@ import (
 // since PostgreSQL commits transactions that notify one after the other. What is
 // lost on the way, the others find by looking (keepLooking).
 type outbox struct {
-	node string // tells our own notifications from others'
+	node string
 	some chan struct{}
 
 	mu      sync.Mutex
 	pending effects
 }
 
-func newOutbox() *outbox { return &outbox{node: rand.Text(), some: make(chan struct{}, 1)} }
+func newOutbox(node string) *outbox { return &outbox{node: node, some: make(chan struct{}, 1)} }
 
 // maxChanged bounds the tasks of which one notification tells that they have
 // changed. Who watches one looks again from time to time.

@@ -11,6 +11,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type DB struct {
 	pool   *pgxpool.Pool
 	waits  waits
 	closed atomic.Bool
+	node   string // tells our own notifications from others'
+	moves  atomic.Pointer[Moves]
 	tasks  *Tasks // nil until Tasks is called
 }
 
@@ -64,7 +67,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, classify(err, "connecting to the database")
 	}
-	db := &DB{cfg: cfg, log: log, pool: pool}
+	db := &DB{cfg: cfg, log: log, pool: pool, node: rand.Text()}
 	if err := db.Ping(ctx); err != nil {
 		_ = db.Close()
 		return nil, err
