@@ -135,9 +135,14 @@ func (s *Server) initialise() error {
 			return err
 		}
 	}
-	out, err := s.command("initdb", "-D", s.data(), "-U", User, "--pwfile", secret, "-A", "scram-sha-256",
-		"-E", "UTF8", "--locale-provider=icu", "--icu-locale=en", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
-	if err != nil {
+	args := []string{"-D", s.data(), "-U", User, "--pwfile", secret, "-A", "scram-sha-256", "-E", "UTF8", "--no-sync"}
+	// An order of text that is not that of its bytes, where the server has one:
+	// so a column that needs the latter and lacks it is noticed.
+	_, err := s.command("initdb", append(args, "--locale-provider=icu", "--icu-locale=en", "--locale=C.UTF-8")...).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if out, err := s.command("initdb", append(args, "--locale=C")...).CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	return nil
