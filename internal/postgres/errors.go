@@ -97,11 +97,18 @@ func broken(err error) bool {
 	var network net.Error
 	var failed *pgconn.PgError
 	if errors.As(err, &failed) {
-		return failed.Code == "57P01" || failed.Code == "57P02" || failed.Code == "57P05" || strings.HasPrefix(failed.Code, "08")
+		return failed.Code == "57P01" || failed.Code == "57P02" || failed.Code == "57P05" || strings.HasPrefix(failed.Code, "08") || refused(err)
 	}
 	return errors.As(err, &connecting) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
 		pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed")
+}
+
+// refused tells that the server takes no changes: another host may have become
+// the one that does, so the connections to this one are given up.
+func refused(err error) bool {
+	var failed *pgconn.PgError
+	return errors.As(err, &failed) && failed.Code == "25006"
 }
 
 // conflict tells errors of a transaction that may work when it is tried again:

@@ -97,6 +97,6 @@ func (db *DB) Ping(ctx context.Context) error {
 	defer cancel()
 	var n int
 	return db.read(ctx, "asking the database", func(r reader) error {
-		return r.QueryRow(ctx, selectPing).Scan(&n)
+		return r.row(selectPing).Scan(&n)
 	})
 }

@@ -31,7 +31,7 @@ func storable(texts ...string) bool {
 // one reads one row; none is pgx.ErrNoRows.
 func one[T any](ctx context.Context, db *DB, scan func(scanner) (T, error), doing, text string, args ...any) (found T, err error) {
 	err = db.read(ctx, doing, func(r reader) (err error) {
-		found, err = scan(r.QueryRow(ctx, text, args...))
+		found, err = scan(r.row(text, args...))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fault.Wrap(fault.NotFound, err, "there is no such image")
 		}
@@ -43,7 +43,7 @@ func one[T any](ctx context.Context, db *DB, scan func(scanner) (T, error), doin
 // collect reads all rows.
 func collect[T any](ctx context.Context, db *DB, scan func(scanner) (T, error), doing, text string, args ...any) (list []T, err error) {
 	err = db.read(ctx, doing, func(r reader) error {
-		rows, err := r.Query(ctx, text, args...)
+		rows, err := r.query(text, args...)
 		if err != nil {
 			return err
 		}

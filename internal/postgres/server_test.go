@@ -74,6 +74,48 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
+// TestReadOnlyServer: a server that takes no changes any more, as after a
+// failover, is unavailable to them, and its connections are given up.
+func TestReadOnlyServer(t *testing.T) {
+	cfg := config(fresh(t))
+	cfg.MinConns = 0
+	db := open(t, cfg)
+	if err := add(db, 1, "a"); err != nil {
+		t.Fatal(err)
+	}
+	var before, after int
+	if err := db.Pool().QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	name := databaseOf(string(cfg.URL))
+	if _, err := db.Pool().Exec(t.Context(), `SET default_transaction_read_only = on`); err != nil { // of this connection only
+		t.Fatal(err)
+	}
+	if err := add(db, 2, "b"); err != nil {
+		t.Fatalf("with another connection: %v", err)
+	}
+	if err := db.Pool().QueryRow(t.Context(), `SELECT pg_backend_pid()`).Scan(&after); err != nil || before == after {
+		t.Errorf("the connection to a server that takes no changes was kept, %v", err)
+	}
+	if err := server.Exec("postgres", `ALTER DATABASE `+name+` SET default_transaction_read_only = on`); err != nil {
+		t.Fatal(err)
+	}
+	db.Pool().Reset()
+	if err := add(db, 3, "c"); fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("a server that takes no changes gave %v", err)
+	}
+	if _, err := db.Resolve(t.Context(), "main", "a"); err != nil {
+		t.Errorf("a read gave %v", err)
+	}
+	if err := server.Exec("postgres", `ALTER DATABASE `+name+` RESET default_transaction_read_only`); err != nil {
+		t.Fatal(err)
+	}
+	db.Pool().Reset()
+	if err := add(db, 3, "c"); err != nil {
+		t.Errorf("when it takes changes again: %v", err)
+	}
+}
+
 // hears waits until a node's tasks wake who waits on another.
 func hears(t *testing.T, a *queue, signals *task.Signals) {
 	t.Helper()

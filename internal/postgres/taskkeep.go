@@ -50,7 +50,7 @@ func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 // is none.
 func (q *Tasks) upcoming(ctx context.Context) (due, expires int64, err error) {
 	err = q.db.read(ctx, "looking for due tasks", func(r reader) error {
-		return r.QueryRow(ctx, selectUpcoming).Scan(&due, &expires)
+		return r.row(selectUpcoming).Scan(&due, &expires)
 	})
 	return due, expires, err
 }

@@ -31,7 +31,7 @@ func (q *Tasks) List(ctx context.Context, query task.Query) (page task.Page, err
 	args = append(args, query.Limit+1)
 	text := fmt.Sprintf(`SELECT %s FROM tasks WHERE %s ORDER BY id DESC LIMIT $%d`, taskColumns, strings.Join(append(where, "true"), " AND "), len(args))
 	err = q.db.read(ctx, "listing tasks", func(r reader) error {
-		rows, err := r.Query(ctx, text, args...)
+		rows, err := r.query(text, args...)
 		if err != nil {
 			return err
 		}

@@ -21,20 +21,28 @@ const (
 )
 
 // reader carries out statements outside of a transaction.
-type reader interface {
-	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, text string, args ...any) pgx.Row
-	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+type reader struct {
+	ctx  context.Context
+	conn *pgxpool.Conn
 }
 
+func (r reader) query(text string, args ...any) (pgx.Rows, error) {
+	return r.conn.Query(r.ctx, text, args...)
+}
+
+func (r reader) row(text string, args ...any) pgx.Row { return r.conn.QueryRow(r.ctx, text, args...) }
+
 // read lets fn read over a connection of the pool, and once more over another
-// if that one was broken: fn sets its results and does not add to them.
+// if that one was broken: fn sets its results and does not add to them. Once it
+// has begun it is cut short by ctx's deadline only, since a statement that is
+// cancelled costs its connection.
 func (db *DB) read(ctx context.Context, doing string, fn func(reader) error) error {
 	var err error
 	for range maxReconnects {
-		if err = db.readOnce(ctx, fn); err == nil || ctx.Err() != nil || !broken(err) {
+		if err = db.readOnce(ctx, fn); !broken(err) || ctx.Err() != nil {
 			break
 		}
+		db.pool.Reset() // the others are as old
 	}
 	if err != nil && ctx.Err() != nil && fault.As(err) == nil {
 		err = ctx.Err()
@@ -48,11 +56,13 @@ func (db *DB) readOnce(ctx context.Context, fn func(reader) error) error {
 		return err
 	}
 	defer conn.Release()
-	err = fn(conn)
-	if broken(err) {
-		db.pool.Reset() // the others are as old
+	end := time.Now().Add(callTime)
+	if at, bounded := ctx.Deadline(); bounded && at.Before(end) {
+		end = at
 	}
-	return err
+	reading, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer cancel()
+	return fn(reader{reading, conn})
 }
 
 // tx is a transaction under way. Its statements go in batches: the first one
@@ -80,10 +90,11 @@ func (db *DB) transact(ctx context.Context, doing string, work func(*tx) error) 
 		if ended, err = db.attempt(ctx, attempt > 0, work); err == nil {
 			return nil
 		}
-		if broken(err) && !ended && reconnects < maxReconnects && ctx.Err() == nil {
-			reconnects++
-			db.pool.Reset()
-			continue
+		if broken(err) {
+			db.pool.Reset() // the others are as old
+			if reconnects++; reconnects < maxReconnects && (!ended || refused(err)) && ctx.Err() == nil {
+				continue
+			}
 		}
 		if !conflict(err) || ctx.Err() != nil {
 			break
