@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"safelight/internal/fault"
@@ -97,7 +99,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	if err != nil { // its text could quote the password
 		return nil, fault.New(fault.Invalid, "database.url: this can't be understood; expected postgres://user:password@host:5432/database, with special characters of the password as %%XX")
 	}
-	if len(p.ConnConfig.Fallbacks) > 0 && !strings.Contains(text, "target_session_attrs") {
+	if several(p.ConnConfig) && !strings.Contains(text, "target_session_attrs") {
 		separator := "?"
 		if strings.Contains(text, "?") {
 			separator = "&"
@@ -117,6 +119,12 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	}
 	p.AfterConnect = steadyPlans
 	return p, nil
+}
+
+// several tells addresses of more than one host. Without them a fallback is the
+// same host without TLS.
+func several(c *pgx.ConnConfig) bool {
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
 // steadyPlans has every statement find its rows by an index, as all are made

@@ -25,6 +25,13 @@ func RoundTrip(h format.Header) (format.Header, error) {
 // PrefixRange is prefixRange.
 func PrefixRange(prefix string) (first, end string, ok bool) { return prefixRange(prefix) }
 
+// OnlyPrimaries tells whether connections are made only to a server that takes
+// changes.
+func (c Config) OnlyPrimaries() (bool, error) {
+	p, err := c.pool()
+	return err == nil && p.ConnConfig.ValidateConnect != nil, err
+}
+
 // Pool gives access to the pool.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +74,69 @@ func TestServerRestarts(t *testing.T) {
 		}
 		hears(t, a, there.Signals)
 	}
+}
+
+// TestAcknowledgedSurvivesACrash: what was answered is there after the server
+// was killed under load; with every image its task.
+func TestAcknowledgedSurvivesACrash(t *testing.T) {
+	own, err := pgtest.Start()
+	if errors.Is(err, pgtest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	address, err := own.Database("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := openQueue(t, config(address), tasksConfig())
+	const writers, enough = 8, 200
+	var acknowledged sync.Map
+	var count atomic.Int64
+	ready := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				n := catalogtest.NewImage("main", uint64(w*100_000+i), fmt.Sprintf("%d/%d", w, i))
+				n.Tasks = []task.New{{Function: "x"}}
+				results, err := q.db.Commit(context.Background(), catalog.Change{Images: []catalog.NewImage{n}})
+				if err != nil {
+					if fault.Of(err) != fault.Unavailable {
+						t.Errorf("a change that the server did not survive gave %v", err)
+					}
+					return
+				}
+				acknowledged.Store(results[0].Image.Key, results[0].Tasks[0].ID)
+				if count.Add(1) == enough {
+					close(ready)
+				}
+			}
+		})
+	}
+	<-ready
+	if err := own.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if err := own.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	acknowledged.Range(func(key, id any) bool {
+		if _, err := q.db.Resolve(t.Context(), "main", key.(string)); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		if _, err := q.Task(t.Context(), "main", id.(asset.ID)); err != nil {
+			t.Errorf("the task of %s: %v", key, err)
+		}
+		return true
+	})
 }
 
 // TestReadOnlyServer: a server that takes no changes any more, as after a
@@ -205,6 +270,29 @@ func TestConfigRefuses(t *testing.T) {
 	}
 	if err := (postgres.Config{}).Validate(); err != nil {
 		t.Errorf("no database: %v", err)
+	}
+}
+
+// TestSeveralHosts: of several servers that one is used which takes changes,
+// unless the address says otherwise.
+func TestSeveralHosts(t *testing.T) {
+	for address, expected := range map[string]bool{
+		"postgres://u:p@h1,h2/db": true, "postgres://u:p@h1:1,h1:2/db?sslmode=disable": true, "postgres://u:p@h1/db?target_session_attrs=read-write": true,
+		"postgres://u:p@h1/db": false, "postgres://u:p@h1,h2/db?target_session_attrs=any": false,
+	} {
+		cfg := postgres.DefaultConfig()
+		cfg.URL = postgres.URL(address)
+		if got, err := cfg.OnlyPrimaries(); got != expected || err != nil {
+			t.Errorf("%s: %v, %v; expected %v", address, got, err, expected)
+		}
+	}
+	if server == nil {
+		t.Skip(pgtest.ErrMissing)
+	}
+	cfg := config(fresh(t)) // the first host does not answer
+	cfg.URL = postgres.URL(strings.Replace(string(cfg.URL), "@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:", 1))
+	if err := add(open(t, cfg), 1, "a"); err != nil {
+		t.Error(err)
 	}
 }
 
