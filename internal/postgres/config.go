@@ -117,7 +117,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	if p.ConnConfig.RuntimeParams["application_name"] == "" {
 		p.ConnConfig.RuntimeParams["application_name"] = "safelight"
 	}
-	p.AfterConnect = steadyPlans
+	p.AfterConnect = prepare
 	return p, nil
 }
 
@@ -127,11 +127,13 @@ func several(c *pgx.ConnConfig) bool {
 	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
-// steadyPlans has every statement find its rows by an index, as all are made
-// for: a plan that was made while tables were empty would read them whole until
-// statistics say otherwise. Compiling plans takes longer than they run.
-func steadyPlans(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off`)
+// prepare has every statement find its rows by an index, as all are made for: a
+// plan that was made while tables were empty would read them whole until
+// statistics say otherwise. Compiling plans takes longer than they run. And a
+// node that stands still gives its locks up to the others.
+func prepare(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;
+		SET idle_in_transaction_session_timeout = '30s'`)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -57,7 +58,7 @@ func classifyCode(code string) (fault.Kind, string) {
 		return fault.OutOfSpace, messageFull
 	case "53300", "53400": // too_many_connections, configuration_limit_exceeded
 		return fault.Unavailable, messageTooMany
-	case "57P01", "57P02", "57P03", "57P05": // shutdown, crash, starting up, idle session
+	case "57P01", "57P02", "57P03", "57P05", "25P03": // shutdown, crash, starting up, idle session, idle transaction
 		return fault.Unavailable, messageGone
 	case "57014": // query_canceled, also by statement_timeout
 		return fault.Unavailable, messageSlow
@@ -97,7 +98,7 @@ func broken(err error) bool {
 	var network net.Error
 	var failed *pgconn.PgError
 	if errors.As(err, &failed) {
-		return failed.Code == "57P01" || failed.Code == "57P02" || failed.Code == "57P05" || strings.HasPrefix(failed.Code, "08") || refused(err)
+		return slices.Contains([]string{"57P01", "57P02", "57P05", "25P03"}, failed.Code) || strings.HasPrefix(failed.Code, "08") || refused(err)
 	}
 	return errors.As(err, &connecting) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||

@@ -32,6 +32,9 @@ func (c Config) OnlyPrimaries() (bool, error) {
 	return err == nil && p.ConnConfig.ValidateConnect != nil, err
 }
 
+// Classify is classify.
+func Classify(err error) error { return classify(err, "testing") }
+
 // Pool gives access to the pool.
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 

@@ -181,6 +181,59 @@ func TestReadOnlyServer(t *testing.T) {
 	}
 }
 
+// TestFailover: when the server is lost and its standby takes over, calls work
+// again by themselves, and what the standby had is there.
+func TestFailover(t *testing.T) {
+	primary, err := pgtest.Start("fsync=off")
+	if errors.Is(err, pgtest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer primary.Close()
+	standby, err := primary.Standby()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer standby.Close()
+	if err := primary.Exec("postgres", `ALTER SYSTEM SET synchronous_standby_names = '*'`, `ALTER SYSTEM SET synchronous_commit = remote_apply`, `SELECT pg_reload_conf()`); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); primary.Exec("postgres", `SELECT 1 / count(*) FROM pg_stat_replication WHERE sync_state = 'sync'`) != nil; {
+		if time.Now().After(end) {
+			t.Fatal("the standby does not follow")
+		}
+	}
+	address, err := primary.Database("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := tasksConfig(), tasksConfig()
+	cfg := config(strings.Replace(address, "@", fmt.Sprintf("@127.0.0.1:%d,", standby.Port), 1)) // the standby first
+	a := openQueue(t, cfg, here)
+	openQueue(t, cfg, there)
+	if err := add(a.db, 1, "before"); err != nil {
+		t.Fatal(err)
+	}
+	if err := primary.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(a.db, 2, "meanwhile"); fault.Of(err) != fault.Unavailable {
+		t.Errorf("without a primary a change gave %v", err)
+	}
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(a.db, 3, "after"); err != nil {
+		t.Errorf("after the failover: %v", err)
+	}
+	if _, err := a.db.Resolve(t.Context(), "main", "before"); err != nil {
+		t.Errorf("what was acknowledged before: %v", err)
+	}
+	hears(t, a, there.Signals)
+}
+
 // hears waits until a node's tasks wake who waits on another.
 func hears(t *testing.T, a *queue, signals *task.Signals) {
 	t.Helper()

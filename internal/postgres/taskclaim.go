@@ -134,7 +134,10 @@ func (k *claiming) run() error {
 			return err
 		}
 		b = k.t.batch()
-		functions = slices.DeleteFunc(functions, func(f string) bool { return from[f] == none })
+		functions = slices.DeleteFunc(functions, func(f string) bool {
+			room, limited := k.rooms[f]
+			return from[f] == none || limited && room <= 0
+		})
 		rank := none
 		for _, f := range functions {
 			rank = min(rank, from[f])
@@ -235,7 +238,6 @@ func (k *claiming) lanes(b *pgx.Batch, functions []string, from map[string]int, 
 // level claims tasks of lanes of one rank: in rounds, an equal share for each
 // owner.
 func (k *claiming) level(lanes []*lane) error {
-	lanes = slices.DeleteFunc(lanes, func(l *lane) bool { room, limited := k.rooms[l.function]; return limited && room <= 0 })
 	if err := k.count(lanes); err != nil {
 		return err
 	}

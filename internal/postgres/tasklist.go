@@ -28,8 +28,8 @@ func (q *Tasks) List(ctx context.Context, query task.Query) (page task.Page, err
 		return task.Page{}, nil
 	}
 	where, args := conditions(query)
-	args = append(args, query.Limit+1)
-	text := fmt.Sprintf(`SELECT %s FROM tasks WHERE %s ORDER BY id DESC LIMIT $%d`, taskColumns, strings.Join(append(where, "true"), " AND "), len(args))
+	// The limit stands in the text, as the plan depends on it.
+	text := fmt.Sprintf(`SELECT %s FROM tasks WHERE %s ORDER BY id DESC LIMIT %d`, taskColumns, strings.Join(append(where, "true"), " AND "), query.Limit+1)
 	err = q.db.read(ctx, "listing tasks", func(r reader) error {
 		rows, err := r.query(text, args...)
 		if err != nil {
@@ -56,7 +56,9 @@ func conditions(q task.Query) (where []string, args []any) {
 	if q.ID != (asset.ID{}) {
 		add("id = $%d", q.ID[:])
 	}
-	if len(q.States) > 0 {
+	if len(q.States) == 1 { // which has an index in this order
+		add("state = $%d", int16(q.States[0]))
+	} else if len(q.States) > 1 {
 		states := make([]int16, len(q.States))
 		for i, s := range q.States {
 			states[i] = int16(s)

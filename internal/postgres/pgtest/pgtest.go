@@ -65,11 +65,40 @@ func Start(settings ...string) (_ *Server, err error) {
 	if err := s.initialise(); err != nil {
 		return nil, err
 	}
+	return s, s.open()
+}
+
+// open starts the server on a port of its own.
+func (s *Server) open() (err error) {
 	if s.Port, err = freePort(); err != nil {
+		return err
+	}
+	return s.Resume()
+}
+
+// Standby makes a server that follows this one and takes no changes until
+// Promote. Close must be called.
+func (s *Server) Standby() (_ *Server, err error) {
+	f := &Server{settings: s.settings, bin: s.bin}
+	if f.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
 		return nil, err
 	}
-	return s, s.Resume()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	if err := f.own(); err != nil {
+		return nil, err
+	}
+	if out, err := f.command("pg_basebackup", "-D", f.data(), "-R", "-X", "stream", "-c", "fast", "-d", s.URL("postgres")).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("pg_basebackup: %w: %s", err, out)
+	}
+	return f, f.open()
 }
+
+// Promote makes a standby take changes.
+func (s *Server) Promote() error { return s.Exec("postgres", `SELECT pg_promote()`) }
 
 // binaries finds the newest directory with a server's programs.
 func binaries() (string, error) {
