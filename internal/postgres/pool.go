@@ -56,7 +56,7 @@ func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	waiting, cancel := context.WithTimeout(ctx, db.cfg.AcquireTimeout)
 	defer cancel()
 	conn, err := db.pool.Acquire(waiting)
-	if waited := time.Since(start); waited >= longWait || err != nil {
+	if waited := time.Since(start); ctx.Err() == nil && (waited >= longWait || err != nil) {
 		db.warn(waited, err)
 	}
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
@@ -78,8 +78,9 @@ func (db *DB) warn(waited time.Duration, err error) {
 	}
 	s := db.pool.Stat()
 	attrs := []any{slog.Duration("waited", waited), slog.Int("in_use", int(s.AcquiredConns())), slog.Int("max_conns", int(s.MaxConns()))}
-	if err != nil {
-		attrs = append(attrs, slog.Any("error", err))
+	if err != nil && s.AcquiredConns() < s.MaxConns() {
+		db.log.Warn("no connection to the database can be made", append(attrs, slog.Any("error", err))...)
+		return
 	}
 	db.log.Warn("calls wait for a connection to the database; see database.max_conns", attrs...)
 }
