@@ -21,13 +21,13 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline"},
-	4: {"diskblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
+	4: {"diskblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "e2e"}
+var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -54,6 +54,8 @@ var within = map[string][]string{
 var keep = map[string][]string{
 	"C":                             {"vips", "encoder/jxl"},
 	"github.com/mattn/go-sqlite3":   {"sqlite"},
+	"github.com/jackc/pgx/":         {"postgres"},
+	"github.com/pressly/goose/":     {"sqlite", "postgres"},
 	"github.com/prometheus/":        {"telemetry"},
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},

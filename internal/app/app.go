@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -33,10 +32,10 @@ import (
 	"safelight/internal/memcache"
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
+	"safelight/internal/postgres"
 	"safelight/internal/purge"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
-	"safelight/internal/sqlite"
 	"safelight/internal/task"
 	"safelight/internal/telemetry"
 	"safelight/internal/work"
@@ -48,7 +47,7 @@ type App struct {
 	log     *slog.Logger
 	store   *diskblob.Store
 	home    *blob.Home
-	db      *sqlite.DB
+	db      database
 	codec   *codec.Pool
 	disk    *diskcache.Cache
 	purge   *purge.Service
@@ -56,7 +55,9 @@ type App struct {
 	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
-	tasks     *sqlite.Tasks
+	shared    *postgres.DB // what db is where nodes share it; nil otherwise
+	openQueue func(context.Context, task.Config) (queue, error)
+	tasks     queue
 	signals   *task.Signals
 	functions map[string]work.Function
 	policies  task.Policies
@@ -104,11 +105,11 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 	}
 	a.closers = append(a.closers, a.store.Close)
 	a.home = blob.NewHome(a.store)
-	if a.db, err = sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(c.Data, "catalog.db")}); err != nil {
+	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
-	if a.disk, err = diskcache.Open(diskcache.Config{Dir: filepath.Join(c.Data, "cache"), MaxBytes: c.Cache.DiskBytes}); err != nil {
+	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.cacheDir(), MaxBytes: c.Cache.DiskBytes}); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.disk.Close)
@@ -148,9 +149,11 @@ func (a *App) serve(ctx context.Context, version string) error {
 		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
+	a.watchMoves()
 	metrics := telemetry.New(version)
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)
+	a.observeDatabase(metrics)
 	if err := a.startPipeline(ctx, renderer, codecs, metrics); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 	}
 	a.signals = task.NewSignals()
 	var err error
-	a.tasks, err = a.db.Tasks(ctx, task.Config{Mint: mint, Policies: a.policies, Signals: a.signals})
+	a.tasks, err = a.openQueue(ctx, task.Config{Mint: mint, Policies: a.policies, Signals: a.signals})
 	return err
 }
 

@@ -29,6 +29,7 @@ import (
 	"safelight/internal/ingest"
 	"safelight/internal/options"
 	"safelight/internal/pipeline"
+	"safelight/internal/postgres"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/render"
@@ -42,6 +43,7 @@ type Config struct {
 	Data     string              `koanf:"data"`   // directory
 	Listen   string              `koanf:"listen"` // address of the HTTP server
 	Node     string              `koanf:"node"`   // this node's name, unique among those that share a store
+	Database postgres.Config     `koanf:"database"`
 	HTTP     httpapi.Config      `koanf:"http"`
 	Ingest   ingest.Config       `koanf:"ingest"`
 	Render   render.Config       `koanf:"render"`
@@ -72,7 +74,7 @@ type Auth struct {
 func Default() Config {
 	return Config{
 		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
-		HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
+		Database: postgres.DefaultConfig(), HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
@@ -201,7 +203,7 @@ func sizes(from, to reflect.Type, value any) (any, error) {
 func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
-		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(),
+		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))

@@ -99,3 +99,10 @@ func (e *Epochs) Of(owner, name string) *atomic.Uint32 {
 
 // Bump makes answers prepared for a name untrue.
 func (e *Epochs) Bump(owner, name string) { e.Of(owner, name).Add(1) }
+
+// BumpAll makes every prepared answer untrue.
+func (e *Epochs) BumpAll() {
+	for i := range e.counters {
+		e.counters[i].Add(1)
+	}
+}

@@ -1,0 +1,87 @@
+package app
+
+import (
+	"context"
+	"path/filepath"
+
+	"safelight/internal/catalog"
+	"safelight/internal/postgres"
+	"safelight/internal/sqlite"
+	"safelight/internal/task"
+	"safelight/internal/telemetry"
+)
+
+// database is what a server needs of the one it is configured with.
+type database interface {
+	catalog.Catalog
+	catalog.Janitor
+	catalog.Renditions
+	catalog.Publications
+	catalog.Expiry
+	catalog.Reconciliation
+	catalog.Recompressions
+	catalog.Census
+	Close() error
+}
+
+// queue is the same of its tasks.
+type queue interface {
+	task.Queue
+	task.Keeper
+	task.Outputs
+}
+
+// openDatabase opens the catalog: PostgreSQL where it is configured, otherwise a
+// file in the data directory.
+func (a *App) openDatabase(ctx context.Context) error {
+	if a.config.Database.URL == "" {
+		db, err := sqlite.Open(ctx, sqlite.Config{Path: filepath.Join(a.config.Data, "catalog.db")})
+		if err != nil {
+			return err
+		}
+		a.db = db
+		a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
+		return nil
+	}
+	db, err := postgres.Open(ctx, a.config.Database, a.log)
+	if err != nil {
+		return err
+	}
+	a.db, a.shared = db, db
+	a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
+	return nil
+}
+
+// cacheDir is where renditions are cached on disk. Nodes that share a database
+// share the data directory too, and each has a cache of its own in it.
+func (a *App) cacheDir() string {
+	if a.config.Database.URL == "" {
+		return filepath.Join(a.config.Data, "cache")
+	}
+	return filepath.Join(a.config.Data, "cache-"+a.config.Node)
+}
+
+// watchMoves has answers forgotten that were prepared from what another node has
+// changed since.
+func (a *App) watchMoves() {
+	if a.shared == nil {
+		return
+	}
+	epochs := a.purge.Epochs()
+	a.shared.OnMoves(postgres.Moves{Moved: epochs.Bump, Lost: epochs.BumpAll})
+}
+
+// observeDatabase registers the state of the pool of connections, where there is
+// one.
+func (a *App) observeDatabase(m *telemetry.Metrics) {
+	if a.shared == nil {
+		return
+	}
+	m.Database(func() telemetry.Connections {
+		s := a.shared.Stats()
+		return telemetry.Connections{
+			Acquired: s.Acquired, Idle: s.Idle, Total: s.Total, Max: s.Max,
+			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts,
+		}
+	})
+}
