@@ -23,10 +23,12 @@ import (
 	goyaml "go.yaml.in/yaml/v3"
 
 	"safelight/internal/auth"
+	"safelight/internal/cdkblob"
 	"safelight/internal/codec"
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
+	"safelight/internal/objectblob"
 	"safelight/internal/options"
 	"safelight/internal/pipeline"
 	"safelight/internal/publish"
@@ -52,6 +54,7 @@ type Config struct {
 	Presets  map[string]string   `koanf:"presets"`
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
+	Objects  objectblob.Config   `koanf:"objects"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Log      telemetry.LogConfig `koanf:"log"`
@@ -74,7 +77,7 @@ func Default() Config {
 		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
 		HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
-		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
+		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -201,10 +204,15 @@ func sizes(from, to reflect.Type, value any) (any, error) {
 func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
-		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(),
+		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Objects.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))
+	}
+	for name, d := range c.Publish.Destinations {
+		if err := checkBucket(d.URL); err != nil {
+			errs = append(errs, fmt.Errorf("destinations.%s: %w", name, err))
+		}
 	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
 		errs = append(errs, err)
@@ -227,6 +235,16 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkBucket tells what is wrong with the address of a bucket, beyond what every
+// destination's must be.
+func checkBucket(address string) error {
+	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
+	case "s3":
+		return cdkblob.Check(address)
+	}
+	return nil
 }
 
 // Environ is the process's environment.

@@ -24,7 +24,7 @@ func ParseAddress(raw string, known ...string) (Address, error) {
 		return Address{}, fault.New(fault.Invalid, "url: expected an address such as s3://bucket/prefix")
 	}
 	if u.User != nil {
-		return Address{}, fault.New(fault.Invalid, "url: an address must not have a user or a password; credentials come from the environment")
+		return Address{}, fault.New(fault.Invalid, "url: an address must not have a user in it; credentials come from the environment")
 	}
 	a := Address{Scheme: u.Scheme, Bucket: u.Host, Prefix: strings.Trim(u.Path, "/")}
 	if a.Bucket == "" || u.Port() != "" {

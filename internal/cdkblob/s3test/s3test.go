@@ -63,7 +63,9 @@ func Start(t testing.TB) *Server {
 }
 
 // Env is what a program needs to get in.
-func Env() []string { return []string{"AWS_ACCESS_KEY_ID=" + AccessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey} }
+func Env() []string {
+	return []string{"AWS_ACCESS_KEY_ID=" + AccessKey, "AWS_SECRET_ACCESS_KEY=" + SecretKey}
+}
 
 // SetEnv gives this process what Env says, for the time of a test, which can't be
 // parallel.
