@@ -59,7 +59,7 @@ var codes = map[string]verdict{
 	"PreconditionFailed": changed, "ConditionNotMet": changed, "ConditionalRequestConflict": changed,
 	"AccessDenied": denied, "Forbidden": denied, "InvalidAccessKeyId": denied, "SignatureDoesNotMatch": denied, "ExpiredToken": denied,
 	"InvalidToken": denied, "SecurityTokenExpired": denied, "RequestTimeTooSkewed": denied, "AuthenticationFailed": denied,
-	"AuthorizationFailure": denied, "AuthorizationPermissionMismatch": denied, "AccountDisabled": denied,
+	"AuthorizationFailure": denied, "AuthorizationPermissionMismatch": denied, "AccountDisabled": denied, "XAdminUserNotFound": denied,
 	"QuotaExceeded": full, "InsufficientStorage": full, "AccountLimitExceeded": full, "XMinioStorageFull": full, "StorageQuotaExceeded": full,
 	"SlowDown": busy, "ServerBusy": busy, "RequestTimeout": busy, "Throttling": busy, "ThrottlingException": busy, "InternalError": busy,
 	"OperationTimedOut": busy, "ServiceUnavailable": busy, "RequestLimitExceeded": busy, "OperationAborted": busy,
@@ -89,6 +89,9 @@ func Classify(err error, status int, code, bucket string) error {
 	v, ok := codes[code]
 	if !ok {
 		v = ofStatus(status)
+	}
+	if !ok && v == noObject && code != "" {
+		v = unknown // something else is missing: an account, say
 	}
 	cause := scrubbed(err)
 	switch v {
