@@ -21,7 +21,7 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline"},
-	4: {"diskblob", "breaker", "objectblob", "cdkblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
+	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -40,6 +40,7 @@ var within = map[string][]string{
 	"pipeline":     {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":   {"breaker"},
 	"cdkblob":      {"objectblob", "breaker"},
+	"ossblob":      {"objectblob", "breaker"},
 	"codec":        {"codec/wire", "codec/sandbox"},
 	"codec/wire":   {"codec/sandbox"},
 	"codec/worker": {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
@@ -62,8 +63,9 @@ var keep = map[string][]string{
 	"github.com/robfig/cron":        {"work"},
 	"gocloud.dev":                   {"cdkblob"},
 	"github.com/aws/":               {"cdkblob"},
+	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob"},
+	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob"},
 	"os/exec":                       {"codec", "guetzli"},
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"safelight/internal/blob"
@@ -16,6 +17,7 @@ import (
 	"safelight/internal/diskblob"
 	"safelight/internal/fault"
 	"safelight/internal/objectblob"
+	"safelight/internal/ossblob"
 	"safelight/internal/telemetry"
 )
 
@@ -66,6 +68,11 @@ const openTime = 10 * time.Second
 func (a *App) bucket(address string, b *breaker.Breaker, name string, metrics *telemetry.Metrics) func() (closingStore, error) {
 	metrics.Destination(name, b)
 	spool := filepath.Join(a.config.Data, "spool")
+	if strings.HasPrefix(address, "oss:") {
+		return func() (closingStore, error) {
+			return ossblob.Open(ossblob.Options{URL: address, Config: a.config.Objects, Spool: spool, Breaker: b})
+		}
+	}
 	return func() (closingStore, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), openTime)
 		defer cancel()

@@ -30,6 +30,7 @@ import (
 	"safelight/internal/ingest"
 	"safelight/internal/objectblob"
 	"safelight/internal/options"
+	"safelight/internal/ossblob"
 	"safelight/internal/pipeline"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
@@ -151,7 +152,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 // notSettings are variables of that prefix which mean something else.
 var notSettings = map[string]bool{
 	"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true, "SAFELIGHT_CRASH_CYCLES": true,
-	"SAFELIGHT_SERVER": true, "SAFELIGHT_KEY": true,
+	"SAFELIGHT_SERVER": true, "SAFELIGHT_KEY": true, "SAFELIGHT_TEST_OSS_URL": true,
 }
 
 // leaves lists the dotted names of all settings.
@@ -243,6 +244,8 @@ func checkBucket(address string) error {
 	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
 	case "s3":
 		return cdkblob.Check(address)
+	case "oss":
+		return ossblob.Check(address)
 	}
 	return nil
 }
