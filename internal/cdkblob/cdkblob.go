@@ -30,7 +30,9 @@ type service struct {
 }
 
 var services = map[string]service{
-	"s3": {checkS3, openS3, []string{"region", "endpoint", "path_style", "sse", "kms_key", "checksums"}},
+	"s3":     {checkS3, openS3, []string{"region", "endpoint", "path_style", "sse", "kms_key", "checksums"}},
+	"gs":     {checkGCS, openGCS, []string{"endpoint"}},
+	"azblob": {checkAzure, openAzure, []string{"account", "endpoint"}},
 }
 
 // Check tells what is wrong with a URL, without using it. The scheme must be one

@@ -2,7 +2,11 @@ package cdkblob
 
 import (
 	"context"
+	"errors"
 	"io"
+	"math/rand/v2"
+	"net"
+	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -16,6 +20,8 @@ type dialect interface {
 	// pinRead and pinDelete have a request fail if the object has not the version.
 	pinRead(as func(any) bool, version string)
 	pinDelete(as func(any) bool, version string)
+	// write has the service check what comes; its library may do so already.
+	write(as func(any) bool, c objectblob.Content)
 	// opened and looked add what the service tells.
 	opened(*blob.Reader, *objectblob.Object)
 	looked(*blob.Attributes, *objectblob.Object)
@@ -28,9 +34,11 @@ type dialect interface {
 type driver struct {
 	bucket  *blob.Bucket
 	dialect dialect
-	sumsMD5 bool // the service checks uploads by their MD5
 	name    string
 	config  objectblob.Config
+
+	sumsMD5 bool // the service tells the MD5 of what it has
+	retries bool // it is for us to try again
 }
 
 var _ objectblob.Driver = (*driver)(nil)
@@ -43,11 +51,36 @@ func (d *driver) Put(ctx context.Context, key string, body io.ReadSeeker, c obje
 	o := &blob.WriterOptions{
 		BufferSize: int(d.config.PartBytes), MaxConcurrency: d.config.Parallel,
 		ContentType: c.Type, Metadata: map[string]string{noted: c.SHA256},
+		BeforeWrite: func(as func(any) bool) error {
+			d.dialect.write(as, c)
+			return nil
+		},
 	}
-	if d.sumsMD5 {
-		o.ContentMD5 = c.MD5
+	return d.try(ctx, func() error {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return d.bucket.Upload(ctx, key, body, o)
+	})
+}
+
+// try asks the service, often enough if its library does not, and classifies the
+// error.
+func (d *driver) try(ctx context.Context, ask func() error) error {
+	for n := 1; ; n++ {
+		err := d.classify(ask())
+		if !d.retries || n >= d.config.Attempts || fault.Of(err) != fault.Unavailable {
+			return err
+		}
+		longest := min(firstPause<<(n-1), longestPause)
+		t := time.NewTimer(longest/2 + rand.N(longest/2)) // others wait for another time
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
 	}
-	return d.classify(d.bucket.Upload(ctx, key, body, o))
 }
 
 // Get implements objectblob.Driver.
@@ -59,9 +92,13 @@ func (d *driver) Get(ctx context.Context, key string, offset, length int64, vers
 			return nil
 		}
 	}
-	r, err := d.bucket.NewRangeReader(ctx, key, offset, length, o)
+	var r *blob.Reader
+	err := d.try(ctx, func() (err error) {
+		r, err = d.bucket.NewRangeReader(ctx, key, offset, length, o)
+		return err
+	})
 	if err != nil {
-		return nil, objectblob.Object{}, d.classify(err)
+		return nil, objectblob.Object{}, err
 	}
 	object := objectblob.Object{Key: key, Bytes: r.Size(), Modified: r.ModTime()}
 	d.dialect.opened(r, &object)
@@ -70,11 +107,16 @@ func (d *driver) Get(ctx context.Context, key string, offset, length int64, vers
 
 // Head implements objectblob.Driver.
 func (d *driver) Head(ctx context.Context, key string) (objectblob.Object, error) {
-	at, err := d.bucket.Attributes(ctx, key)
+	ctx, clock := withClock(ctx)
+	var at *blob.Attributes
+	err := d.try(ctx, func() (err error) {
+		at, err = d.bucket.Attributes(ctx, key)
+		return err
+	})
 	if err != nil {
-		return objectblob.Object{}, d.classify(err)
+		return objectblob.Object{}, err
 	}
-	object := objectblob.Object{Key: key, Bytes: at.Size, Modified: at.ModTime, SHA256: at.Metadata[noted]}
+	object := objectblob.Object{Key: key, Bytes: at.Size, Modified: at.ModTime, SHA256: at.Metadata[noted], Asked: *clock}
 	if d.sumsMD5 {
 		object.MD5 = at.MD5
 	}
@@ -91,7 +133,7 @@ func (d *driver) Delete(ctx context.Context, key, version string) error {
 			return nil
 		}
 	}
-	err := d.classify(d.bucket.DeleteWithOptions(ctx, key, o))
+	err := d.try(ctx, func() error { return d.bucket.DeleteWithOptions(ctx, key, o) })
 	if fault.Of(err) == fault.NotFound {
 		return nil
 	}
@@ -110,9 +152,14 @@ func (d *driver) List(ctx context.Context, prefix, after string, limit int) ([]o
 	if after == "" {
 		token = blob.FirstPageToken
 	}
-	found, next, err := d.bucket.ListPage(ctx, token, limit, &blob.ListOptions{Prefix: prefix})
+	var found []*blob.ListObject
+	var next []byte
+	err := d.try(ctx, func() (err error) {
+		found, next, err = d.bucket.ListPage(ctx, token, limit, &blob.ListOptions{Prefix: prefix})
+		return err
+	})
 	if err != nil {
-		return nil, "", d.classify(err)
+		return nil, "", err
 	}
 	page := make([]objectblob.Object, 0, len(found))
 	for _, o := range found {
@@ -131,7 +178,9 @@ func (d *driver) classify(err error) error {
 		return nil
 	}
 	status, code := d.dialect.explain(err)
-	if status == 0 && code == "" { // what the Go CDK has found itself
+	// What the Go CDK has found itself; but it takes a host without an address for
+	// an object that is not there.
+	if at := net.Error(nil); status == 0 && code == "" && !errors.As(err, &at) {
 		switch gcerrors.Code(err) {
 		case gcerrors.NotFound:
 			code = "NotFound"

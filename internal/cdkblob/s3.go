@@ -106,6 +106,8 @@ func (s3Dialect) pinDelete(as func(any) bool, version string) {
 	}
 }
 
+func (s3Dialect) write(func(any) bool, objectblob.Content) {}
+
 func (s3Dialect) opened(r *blob.Reader, o *objectblob.Object) {
 	var out s3.GetObjectOutput
 	if r.As(&out) {

@@ -242,7 +242,7 @@ func (c Config) Validate() error {
 // destination's must be.
 func checkBucket(address string) error {
 	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
-	case "s3":
+	case "s3", "gs", "azblob":
 		return cdkblob.Check(address)
 	case "oss":
 		return ossblob.Check(address)

@@ -12,8 +12,9 @@ import (
 	"safelight/internal/fault"
 )
 
-// call asks the service, unless it is to be left alone.
-func (s *Store) call(ctx context.Context, ask func(context.Context) error) error {
+// call asks the service, unless it is to be left alone. The services' libraries
+// rely on what answers ought to have, so that others may make them panic.
+func (s *Store) call(ctx context.Context, ask func(context.Context) error) (err error) {
 	if ctx.Err() != nil {
 		return canceled(ctx)
 	}
@@ -23,22 +24,23 @@ func (s *Store) call(ctx context.Context, ask func(context.Context) error) error
 		err.RetryAfter = keepOff
 		return err
 	}
-	outcome := breaker.Abandoned // when ask panics too
-	var err error
-	defer func() { done(outcome, err) }()
+	outcome := breaker.Worked
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v", p), "the bucket %s gave an answer that can't be understood", s.bucket)
+		}
+		done(outcome, err)
+	}()
 	if err = ask(ctx); err == nil {
 		s.seen.Store(time.Now().UnixNano())
-		outcome = breaker.Worked
 		return nil
 	}
 	if ctx.Err() != nil {
+		outcome = breaker.Abandoned
 		return canceled(ctx)
 	}
-	switch fault.Of(err) {
-	case fault.Unavailable, fault.Timeout:
+	if fault.Of(err) == fault.Unavailable {
 		outcome = breaker.Failed
-	default:
-		outcome = breaker.Worked
 	}
 	return err
 }

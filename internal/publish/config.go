@@ -102,7 +102,7 @@ func within(path, dir string) bool {
 
 // buckets are the schemes of object stores. What else is in such a URL is checked
 // where it is used.
-var buckets = []string{"s3", "oss"}
+var buckets = []string{"s3", "gs", "azblob", "oss"}
 
 // checkURL does not repeat the address, which may hold a password.
 func checkURL(address string) error {
