@@ -1,3 +1,5 @@
+//go:build clouds
+
 package cdkblob
 
 import (
@@ -7,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -26,9 +27,6 @@ func checkAzure(a objectblob.Address) error {
 	_, err := a.Endpoint()
 	return err
 }
-
-// firstPause is doubled with each failure in a row.
-const firstPause = 200 * time.Millisecond
 
 func openAzure(_ context.Context, a objectblob.Address, c objectblob.Config) (*driver, error) {
 	service, err := azureService(a)

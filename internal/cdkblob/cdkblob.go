@@ -29,10 +29,23 @@ type service struct {
 	known []string // parameters
 }
 
-var services = map[string]service{
-	"s3":     {checkS3, openS3, []string{"region", "endpoint", "path_style", "sse", "kms_key", "checksums"}},
-	"gs":     {checkGCS, openGCS, []string{"endpoint"}},
-	"azblob": {checkAzure, openAzure, []string{"account", "endpoint"}},
+var s3Service = service{checkS3, openS3, []string{"region", "endpoint", "path_style", "sse", "kms_key", "checksums"}}
+
+// serviceOf finds what a scheme stands for.
+func serviceOf(scheme string) (service, error) {
+	if scheme == "s3" {
+		return s3Service, nil
+	}
+	if known, ok := clouds[scheme]; ok {
+		return known, nil
+	}
+	switch scheme {
+	case "gs":
+		return service{}, fault.New(fault.Invalid, "url: this build has no gs://; build with TAGS=clouds, or use s3:// with endpoint=https://storage.googleapis.com and an HMAC key")
+	case "azblob":
+		return service{}, fault.New(fault.Invalid, "url: this build has no azblob://; build with TAGS=clouds")
+	}
+	return service{}, fault.New(fault.Invalid, "url: expected an address such as s3://bucket/prefix")
 }
 
 // Check tells what is wrong with a URL, without using it. The scheme must be one
@@ -44,9 +57,9 @@ func Check(url string) error {
 
 func parse(url string) (objectblob.Address, service, error) {
 	scheme, _, _ := strings.Cut(url, ":")
-	known, ok := services[scheme]
-	if !ok {
-		return objectblob.Address{}, known, fault.New(fault.Invalid, "url: expected an address such as s3://bucket/prefix")
+	known, err := serviceOf(scheme)
+	if err != nil {
+		return objectblob.Address{}, known, err
 	}
 	a, err := objectblob.ParseAddress(url, known.known...)
 	if err != nil {

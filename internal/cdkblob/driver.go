@@ -64,6 +64,9 @@ func (d *driver) Put(ctx context.Context, key string, body io.ReadSeeker, c obje
 	})
 }
 
+// firstPause is doubled with each failure in a row.
+const firstPause = 200 * time.Millisecond
+
 // try asks the service, often enough if its library does not, and classifies the
 // error.
 func (d *driver) try(ctx context.Context, ask func() error) error {

@@ -1,3 +1,5 @@
+//go:build clouds
+
 package cdkblob_test
 
 import (
