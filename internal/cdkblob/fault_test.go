@@ -93,8 +93,9 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// large goes in parts, small in one request.
-const large, small = 11 << 20, 2 << 20
+// large goes in parts (from 16 MiB on, whatever the size of parts), small in one
+// request.
+const large, small = 18 << 20, 2 << 20
 
 func TestUploadBreaksOff(t *testing.T) {
 	t.Parallel()

@@ -27,10 +27,11 @@ import (
 
 // Config is how any service is spoken to.
 type Config struct {
-	// PartBytes is what an upload is cut into; smaller objects go in one request.
+	// PartBytes is what an upload is cut into; smaller objects go in one request, and
+	// to S3 those below 16 MiB.
 	PartBytes int64 `koanf:"part_bytes"`
-	// Parallel is how many parts of one object are under way at a time. They lie
-	// in memory.
+	// Parallel is how many parts of one object are under way at a time. They and one
+	// more lie in memory.
 	Parallel int `koanf:"parallel"`
 	// Attempts is how often one request is tried before it has failed.
 	Attempts int `koanf:"attempts"`
@@ -44,7 +45,7 @@ type Config struct {
 
 // DefaultConfig is what is in force where nothing is configured.
 func DefaultConfig() Config {
-	return Config{PartBytes: 16 << 20, Parallel: 2, Attempts: 4, Stall: 30 * time.Second, Failures: 5, Pause: 15 * time.Second}
+	return Config{PartBytes: 8 << 20, Parallel: 2, Attempts: 4, Stall: 30 * time.Second, Failures: 5, Pause: 15 * time.Second}
 }
 
 // Bounds of settings. Parts below 5 MiB are refused by S3, and none of an object

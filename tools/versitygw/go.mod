@@ -1,3 +1,5 @@
+// An S3 server, for tests. It is a module of its own so that the product does not
+// get what it needs.
 module safelight/tools/versitygw
 
 go 1.26
