@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"time"
 
 	"gocloud.dev/blob"
@@ -127,7 +128,8 @@ func (d *driver) Head(ctx context.Context, key string) (objectblob.Object, error
 	return object, nil
 }
 
-// Delete implements objectblob.Driver.
+// Delete implements objectblob.Driver. A service that has no such condition is
+// asked without.
 func (d *driver) Delete(ctx context.Context, key, version string) error {
 	o := &blob.DeleteOptions{}
 	if version != "" {
@@ -136,8 +138,18 @@ func (d *driver) Delete(ctx context.Context, key, version string) error {
 			return nil
 		}
 	}
-	err := d.try(ctx, func() error { return d.bucket.DeleteWithOptions(ctx, key, o) })
-	if fault.Of(err) == fault.NotFound {
+	missing := false
+	err := d.try(ctx, func() error {
+		err := d.bucket.DeleteWithOptions(ctx, key, o)
+		if status, _ := d.dialect.explain(err); err != nil && status == http.StatusNotImplemented {
+			missing = true
+		}
+		return err
+	})
+	switch {
+	case missing && version != "":
+		return d.Delete(ctx, key, "")
+	case fault.Of(err) == fault.NotFound:
 		return nil
 	}
 	return err
