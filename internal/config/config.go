@@ -211,6 +211,10 @@ func (c Config) Validate() error {
 		errs = append(errs, c.Publish.CheckPlaces(data))
 	}
 	for name, d := range c.Publish.Destinations {
+		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}
+		if alone.Validate() != nil {
+			continue // that was told
+		}
 		if err := checkBucket(d.URL); err != nil {
 			errs = append(errs, fmt.Errorf("destinations.%s: %w", name, err))
 		}
