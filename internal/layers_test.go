@@ -21,13 +21,13 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline"},
-	4: {"diskblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
+	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "e2e"}
+var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -38,6 +38,9 @@ var within = map[string][]string{
 	"plan":         {"quality"},
 	"recompress":   {"recall"},
 	"pipeline":     {"render", "publish", "purge", "recompress", "work"},
+	"objectblob":   {"breaker"},
+	"cdkblob":      {"objectblob", "breaker"},
+	"ossblob":      {"objectblob", "breaker"},
 	"codec":        {"codec/wire", "codec/sandbox"},
 	"codec/wire":   {"codec/sandbox"},
 	"codec/worker": {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
@@ -60,8 +63,14 @@ var keep = map[string][]string{
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/robfig/cron":        {"work"},
+	"gocloud.dev":                   {"cdkblob"},
+	"github.com/aws/":               {"cdkblob"},
+	"github.com/Azure/":             {"cdkblob"},
+	"cloud.google.com/go/":          {"cdkblob"},
+	"google.golang.org/api":         {"cdkblob"},
+	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane"},
+	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob"},
 	"os/exec":                       {"codec", "guetzli"},
 }
 

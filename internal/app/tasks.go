@@ -2,15 +2,10 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"net/url"
 	"os"
-	"slices"
 
 	"safelight/internal/asset"
-	"safelight/internal/blob"
-	"safelight/internal/diskblob"
 	"safelight/internal/fault"
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi/taskapi"
@@ -41,7 +36,7 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 
 // startPipeline makes the services that tasks are for, and the engine.
 func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
-	if err := a.openDestinations(); err != nil {
+	if err := a.openDestinations(metrics); err != nil {
 		return err
 	}
 	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.log)
@@ -89,35 +84,6 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 	a.engine = work.New(config, a.config.Node, a.tasks, a.signals, a.policies, a.functions, metrics, a.log)
 	metrics.Tasks(a.tasks.Counts)
 	return nil
-}
-
-// openDestinations makes the stores that objects are published to. One that
-// can't be opened now is tried again whenever it is needed.
-func (a *App) openDestinations() error {
-	a.destinations = make(map[string]blob.Store)
-	for _, name := range slices.Sorted(maps.Keys(a.config.Publish.Destinations)) {
-		u, err := url.Parse(a.config.Publish.Destinations[name].URL)
-		if err != nil {
-			return fmt.Errorf("destinations.%s: %w", name, err)
-		}
-		late := blob.NewLate(func() (blob.Store, error) { return a.openDestination(name, u.Path) })
-		if _, err := late.Store(); err != nil {
-			a.log.Warn("a destination can't be used; it is tried again when it is needed", "destination", name, "error", err)
-		}
-		a.destinations[name] = late
-	}
-	return nil
-}
-
-func (a *App) openDestination(name, dir string) (blob.Store, error) {
-	store, err := diskblob.Open(diskblob.Config{Dir: dir, Node: a.config.Node})
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "the destination %s can't be used at the moment", name)
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closers = append(a.closers, store.Close)
-	return store, nil
 }
 
 // encoder is the program that optimises; nil where there is none.

@@ -23,11 +23,14 @@ import (
 	goyaml "go.yaml.in/yaml/v3"
 
 	"safelight/internal/auth"
+	"safelight/internal/cdkblob"
 	"safelight/internal/codec"
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
+	"safelight/internal/objectblob"
 	"safelight/internal/options"
+	"safelight/internal/ossblob"
 	"safelight/internal/pipeline"
 	"safelight/internal/postgres"
 	"safelight/internal/publish"
@@ -54,6 +57,7 @@ type Config struct {
 	Presets  map[string]string   `koanf:"presets"`
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
+	Objects  objectblob.Config   `koanf:"objects"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Log      telemetry.LogConfig `koanf:"log"`
@@ -76,7 +80,7 @@ func Default() Config {
 		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
 		Database: postgres.DefaultConfig(), HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
-		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
+		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -150,7 +154,7 @@ func loadEnviron(k *koanf.Koanf, environ []string) error {
 // notSettings are variables of that prefix which mean something else.
 var notSettings = map[string]bool{
 	"SAFELIGHT_CORPUS": true, "SAFELIGHT_CODEC_CHILD": true, "SAFELIGHT_CONFIG": true, "SAFELIGHT_CRASH_CYCLES": true,
-	"SAFELIGHT_SERVER": true, "SAFELIGHT_KEY": true,
+	"SAFELIGHT_SERVER": true, "SAFELIGHT_KEY": true, "SAFELIGHT_TEST_OSS_URL": true,
 }
 
 // leaves lists the dotted names of all settings.
@@ -203,10 +207,19 @@ func sizes(from, to reflect.Type, value any) (any, error) {
 func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
-		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(),
+		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))
+	}
+	for name, d := range c.Publish.Destinations {
+		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}
+		if alone.Validate() != nil {
+			continue // that was told
+		}
+		if err := checkBucket(d.URL); err != nil {
+			errs = append(errs, fmt.Errorf("destinations.%s: %w", name, err))
+		}
 	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
 		errs = append(errs, err)
@@ -229,6 +242,18 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkBucket tells what is wrong with the address of a bucket, beyond what every
+// destination's must be.
+func checkBucket(address string) error {
+	switch scheme, _, _ := strings.Cut(address, "://"); scheme {
+	case "s3", "gs", "azblob":
+		return cdkblob.Check(address)
+	case "oss":
+		return ossblob.Check(address)
+	}
+	return nil
 }
 
 // Environ is the process's environment.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"safelight/internal/publish"
 )
 
 func write(t *testing.T, text string) string {
@@ -289,6 +291,21 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	for _, leaf := range leaves(reflect.TypeFor[Config](), "") {
 		if !strings.Contains(string(doc), "`"+leaf+"`") {
 			t.Errorf("docs/settings.md lacks %s", leaf)
+		}
+	}
+}
+
+func TestBucketsAreChecked(t *testing.T) {
+	t.Parallel()
+	for url, says := range map[string]string{
+		"s3://bucket/a?region=x": "", "oss://bucket?region=x": "", "s3://bucket?secret=hush": "there is no parameter", "oss://bucket": "region is missing",
+		"s3://id:hush@bucket": "environment", "gs://bucket?secret=hush": "gs://",
+	} {
+		c := Default()
+		c.Publish.Destinations = map[string]publish.Destination{"archive": {URL: url}}
+		err := c.Validate()
+		if says == "" && err != nil || says != "" && (err == nil || strings.Count(err.Error(), says) != 1 || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%s: %v; want %q once", url, err, says)
 		}
 	}
 }

@@ -88,7 +88,15 @@ func mayPass(err error) error {
 // leaveNothing removes what an earlier attempt, or a worker outside, has written
 // of an image that is gone.
 func (s *Service) leaveNothing(ctx context.Context, t task.Task, a args) (work.Outcome, error) {
-	return orSkip(s.Publish.Unpublish(ctx, t.Image, &a.Preset, &a.Destination), whyGone)
+	return orSkip(later(s.Publish.Unpublish(ctx, t.Image, &a.Preset, &a.Destination)), whyGone)
+}
+
+// later lets a removal be tried again for which an object was too young.
+func later(err error) error {
+	if known := fault.As(err); known != nil && known.Code == publish.TooYoung {
+		return work.Postpone(nameFree, known.Message)
+	}
+	return err
 }
 
 // afterPublish lets the local copies expire when their time is over; each
@@ -138,7 +146,7 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 	}
 	preset, destination := a.selected()
 	if !ok {
-		return work.Outcome{}, s.withdrawAll(ctx, r.Task)
+		return work.Outcome{}, later(s.withdrawAll(ctx, r.Task))
 	}
 	rows, err := s.Catalog.PublicationsOf(ctx, img.ID)
 	if err != nil {
@@ -151,7 +159,7 @@ func (s *Service) unpublish(ctx context.Context, r *work.Run) (work.Outcome, err
 		}
 		gone, err := s.withdraw(ctx, img, p)
 		if err != nil {
-			return work.Outcome{}, err
+			return work.Outcome{}, later(err)
 		}
 		if !gone {
 			kept = append(kept, p.Name)
@@ -311,6 +319,9 @@ func (s *Service) publishable(ctx context.Context, img asset.Image, d publish.Du
 	switch d.Reason {
 	case publish.Missing, publish.Resized, publish.Damaged:
 		err = s.Publish.Unpublish(ctx, img.ID, &d.Preset, &d.Destination)
+		if known := fault.As(err); known != nil && known.Code == publish.TooYoung {
+			err = nil // the row is what others count on
+		}
 	}
 	return row.Format, false, err
 }

@@ -19,7 +19,7 @@ type Config struct {
 
 // Destination is a place where objects are published.
 type Destination struct {
-	// URL says where it is, such as file:///srv/published.
+	// URL says where it is, such as file:///srv/published or s3://bucket/prefix.
 	URL string `koanf:"url"`
 	// Name is the template of objects' names; empty is DefaultName.
 	Name string `koanf:"name"`
@@ -64,10 +64,10 @@ func (c Config) CheckPlaces(dir string) error {
 	places := map[string]string{"the data directory": dir}
 	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
 		u, err := url.Parse(c.Destinations[name].URL)
-		if err != nil || u.Scheme != "file" {
+		if err != nil {
 			continue
 		}
-		own := path.Clean(u.Path)
+		own := place(u)
 		for _, other := range slices.Sorted(maps.Keys(places)) {
 			if within(own, places[other]) || within(places[other], own) {
 				errs = append(errs, fmt.Errorf("destinations.%s: %s and %s (%s) must not lie in one another", name, own, other, places[other]))
@@ -78,9 +78,52 @@ func (c Config) CheckPlaces(dir string) error {
 	return errors.Join(errs...)
 }
 
+// place is where a destination lies: a directory, or a bucket with its prefix. A
+// bucket of the same name at another endpoint is another, unless the endpoint is
+// one of the service's own, where names of buckets are unique.
+func place(u *url.URL) string {
+	if u.Scheme == "file" {
+		return path.Clean(u.Path)
+	}
+	endpoint := ""
+	if e, err := url.Parse(u.Query().Get("endpoint")); err == nil {
+		endpoint = strings.ToLower(e.Host)
+	}
+	if host, _, _ := strings.Cut(endpoint, ":"); strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".aliyuncs.com") {
+		endpoint = ""
+	}
+	return u.Scheme + "://" + path.Join(endpoint, u.Query().Get("account"), u.Host, u.Path)
+}
+
 // within tells whether a path is a directory's, or below it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// buckets are the schemes of object stores. What else is in such a URL is checked
+// where it is used.
+var buckets = []string{"s3", "gs", "azblob", "oss"}
+
+// checkURL does not repeat the address, which may hold a password.
+func checkURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "" {
+		return fault.New(fault.Invalid, "url: expected an address such as file:///srv/published or s3://bucket/prefix")
+	}
+	switch {
+	case slices.Contains(buckets, u.Scheme):
+		if u.User != nil {
+			return fault.New(fault.Invalid, "url: an address must not have a user in it; credentials come from the environment")
+		}
+		if u.Host == "" {
+			return fault.New(fault.Invalid, "url: expected a bucket after two slashes, such as %s://bucket/prefix", u.Scheme)
+		}
+	case u.Scheme != "file":
+		return fault.New(fault.Invalid, "url: there are no destinations with %s://; there are file://, %s://", u.Scheme, strings.Join(buckets, "://, "))
+	case u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/":
+		return fault.New(fault.Invalid, "url: expected three slashes and a directory, such as file:///srv/published")
+	}
+	return nil
 }
 
 func checkDestination(name string, d Destination, presets []string) error {
@@ -92,15 +135,8 @@ func checkDestination(name string, d Destination, presets []string) error {
 	if name == "" || len(name) > 64 {
 		return fault.New(fault.Invalid, "a destination's name has 1 to 64 characters")
 	}
-	u, err := url.Parse(d.URL)
-	if err != nil || u.Scheme == "" { // without the address, which may hold a password
-		return fault.New(fault.Invalid, "url: expected an address such as file:///srv/published")
-	}
-	if u.Scheme != "file" {
-		return fault.New(fault.Invalid, "url: only file:// destinations are supported so far, not %s://", u.Scheme)
-	}
-	if u.Scheme == "file" && (u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/") {
-		return fault.New(fault.Invalid, "url: expected three slashes and a directory, such as file:///srv/published")
+	if err := checkURL(d.URL); err != nil {
+		return err
 	}
 	t, err := d.template()
 	if err != nil {

@@ -270,6 +270,41 @@ func TestRemovalThatComesLate(t *testing.T) {
 	f.wantObject(p, "source")
 }
 
+// TestObjectTooYoung withdraws an object whose store can't be sure of its age:
+// that is told until the object has gone.
+func TestObjectTooYoung(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, "")
+	img := f.upload("main", "a.jpg", "source")
+	p := f.publish(img, "", "x")
+	f.delete(img)
+	soon := time.Now().Add(time.Hour)
+	if err := os.Chtimes(f.object(p), soon, soon); err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []func() error{
+		func() error { return f.Unpublish(t.Context(), img.ID, nil, nil) },
+		func() error { return f.Forget(t.Context(), img.ID) },
+	} {
+		err := remove()
+		wantKind(t, err, fault.Unavailable)
+		if fault.As(err).Code != TooYoung {
+			t.Errorf("the code is %q", fault.As(err).Code)
+		}
+		f.wantObject(p, "source")
+		f.wantState(img, catalog.Withdrawn)
+	}
+	before := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(f.object(p), before, before); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Forget(t.Context(), img.ID); err != nil {
+		t.Fatal(err)
+	}
+	f.wantNoObjects("x")
+	f.wantState(img)
+}
+
 // TestSweepTemp removes what a node that died has left at a destination, and
 // not what is being written.
 func TestSweepTemp(t *testing.T) {

@@ -10,6 +10,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -110,19 +111,43 @@ func (s *Service) destination(name string) (destination, error) {
 // Unpublish withdraws an image's publications and deletes their objects: all of
 // them, or those of a preset, a destination, or both where they are not nil. The
 // image may be gone. It may be called as often as one likes. Every object is
-// tried; rows stay until Reconcile has looked once more.
+// tried; rows stay until Reconcile has looked once more. Objects that are too
+// young to be removed are fault.Unavailable with TooYoung.
 func (s *Service) Unpublish(ctx context.Context, image asset.ID, preset, destination *string) error {
 	withdrawn, err := s.records.Withdraw(ctx, image, preset, destination)
 	if err != nil {
 		return err
 	}
 	var failed failures
+	young := error(nil)
 	for _, p := range withdrawn {
-		if _, err := s.remove(ctx, p); err != nil {
+		gone, err := s.remove(ctx, p)
+		if err == nil && !gone {
+			young, err = s.spared(ctx, p, young)
+		}
+		if err != nil {
 			failed.add(p.Destination, err)
 		}
 	}
-	return failed.err("an object could not be removed from its destination")
+	if err := failed.err("an object could not be removed from its destination"); err != nil {
+		return err
+	}
+	return young
+}
+
+// TooYoung is the code of an error: an object was left at its destination, since
+// by the destination's clock it may have been published again meanwhile. A few
+// seconds later that is known.
+const TooYoung = "object-too-young"
+
+// spared gives the error of an object that was not removed although nobody has
+// published it again, and otherwise the error that was there before.
+func (s *Service) spared(ctx context.Context, p catalog.Publication, before error) (young, err error) {
+	row, ok, err := s.row(ctx, p)
+	if err != nil || !ok || row.State != catalog.Withdrawn {
+		return before, err
+	}
+	return &fault.Error{Kind: fault.Unavailable, Code: TooYoung, Message: "an object is too young to be removed from its destination"}, nil
 }
 
 // Forget gives the names of an image's withdrawn publications free, after it has
@@ -138,10 +163,14 @@ func (s *Service) Forget(ctx context.Context, image asset.ID) error {
 			continue
 		}
 		gone, err := s.remove(ctx, p)
-		if err == nil && gone {
+		young := error(nil)
+		switch {
+		case err == nil && gone:
 			_, err = s.records.ForgetPublication(ctx, p)
+		case err == nil:
+			young, err = s.spared(ctx, p, nil)
 		}
-		if err != nil {
+		if err = errors.Join(err, young); err != nil {
 			return err
 		}
 	}

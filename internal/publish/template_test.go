@@ -174,7 +174,11 @@ func TestConfigValidate(t *testing.T) {
 		want    string
 	}{
 		{"archive-2", good, []string{"thumb"}, ""},
-		{"archive", Destination{URL: "s3://bucket/prefix?region=x", Name: "{id}"}, nil, "only file://"},
+		{"archive", Destination{URL: "s3://bucket/prefix?region=x", Name: "{id}"}, nil, ""},
+		{"archive", Destination{URL: "s3://bucket"}, nil, ""},
+		{"archive", Destination{URL: "s3:///prefix"}, nil, "bucket"},
+		{"archive", Destination{URL: "s3://key:password@bucket"}, nil, "environment"},
+		{"archive", Destination{URL: "ftp://bucket/prefix"}, nil, "there are file://, s3://"},
 		{"archive", Destination{URL: good.URL, Name: "{id}"}, []string{"thumb"}, "needs {preset}"},
 		{"archive", Destination{URL: good.URL, Name: "{preset}"}, nil, "same name"},
 		{"archive", good, []string{"original"}, "rename it"},
@@ -202,7 +206,10 @@ func TestCheckPlaces(t *testing.T) {
 	at := func(dirs ...string) Config {
 		c := DefaultConfig()
 		for i, dir := range dirs {
-			c.Destinations[string(rune('a'+i))] = Destination{URL: "file://" + dir}
+			if !strings.Contains(dir, "://") {
+				dir = "file://" + dir
+			}
+			c.Destinations[string(rune('a'+i))] = Destination{URL: dir}
 		}
 		return c
 	}
@@ -220,6 +227,15 @@ func TestCheckPlaces(t *testing.T) {
 		{[]string{"/srv/a/b", "/srv/a"}, true},
 		{[]string{"/srv/a", "/srv/a"}, true},
 		{[]string{"/srv/a", "/srv/ab"}, false},
+		{[]string{"/bucket/a", "s3://bucket/a", "s3://bucket/b", "s3://bucket2", "gs://bucket"}, false},
+		{[]string{"s3://bucket/a", "s3://bucket/a"}, true},
+		{[]string{"s3://bucket/a/", "s3://bucket/a/b?region=x"}, true},
+		{[]string{"s3://bucket/a/b", "s3://bucket"}, true},
+		{[]string{"s3://bucket/a", "s3://bucket/ab"}, false},
+		{[]string{"s3://bucket/a?endpoint=http://one:9000", "s3://bucket/a?endpoint=http://two:9000"}, false},
+		{[]string{"s3://bucket/a?endpoint=http://one:9000", "s3://bucket/a?endpoint=http://ONE:9000/"}, true},
+		{[]string{"s3://bucket/a?endpoint=https://s3.eu-west-1.amazonaws.com", "s3://bucket/a?region=eu-west-1"}, true},
+		{[]string{"azblob://c/a?account=one", "azblob://c/a?account=two"}, false},
 	} {
 		if err := at(c.dirs...).CheckPlaces("/data"); (err != nil) != c.bad {
 			t.Errorf("%v: %v", c.dirs, err)

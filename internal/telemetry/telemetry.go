@@ -148,6 +148,26 @@ func (m *Metrics) Counter(name, help string, labels map[string]string, value fun
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels}, value))
 }
 
+// Broken is what is left alone when it fails again and again.
+type Broken interface {
+	Open() bool   // it is left alone
+	Times() int64 // that it was
+}
+
+// Destination registers whether a destination is left alone.
+func (m *Metrics) Destination(name string, b Broken) {
+	labels := map[string]string{"destination": name}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "destination_left_alone", Help: "1 while a destination is left alone because it fails again and again.", ConstLabels: labels,
+	}, func() float64 {
+		if b.Open() {
+			return 1
+		}
+		return 0
+	}))
+	m.Counter("destination_left_alone_total", "Times that a destination was left alone because it failed again and again.", labels, func() float64 { return float64(b.Times()) })
+}
+
 // Cache registers the statistics of a cache level.
 func (m *Metrics) Cache(level string, c cache.Cache) {
 	labels := prometheus.Labels{"level": level}
