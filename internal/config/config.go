@@ -28,9 +28,11 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/options"
+	"safelight/internal/origin"
 	"safelight/internal/pipeline"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
+	"safelight/internal/remote"
 	"safelight/internal/render"
 	"safelight/internal/telemetry"
 	"safelight/internal/work"
@@ -52,6 +54,7 @@ type Config struct {
 	Presets  map[string]string   `koanf:"presets"`
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
+	Remote   Remote              `koanf:"remote"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Log      telemetry.LogConfig `koanf:"log"`
@@ -61,6 +64,12 @@ type Config struct {
 type Cache struct {
 	MemoryBytes int64 `koanf:"memory_bytes"`
 	DiskBytes   int64 `koanf:"disk_bytes"`
+}
+
+// Remote is what is fetched by URL, and what is shown of it.
+type Remote struct {
+	Origin origin.Config `koanf:",squash"`
+	Shown  remote.Config `koanf:",squash"`
 }
 
 // Auth lists static keys.
@@ -75,7 +84,8 @@ func Default() Config {
 		HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
-		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
+		Remote: Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
+		Tasks:  work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -202,6 +212,7 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))

@@ -37,7 +37,7 @@ func DefaultConfig() Config {
 }
 
 // maxTimeout is how long a client can be left waiting for a fetch.
-const maxTimeout = 10 * time.Minute
+const maxTimeout = time.Minute
 
 // Validate tells what is wrong with a configuration.
 func (c Config) Validate() error {
@@ -57,6 +57,17 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("remote.concurrency: %d is not at least 1", c.Concurrency))
 	}
 	return errors.Join(errs...)
+}
+
+// Check tells whether a URL may be fetched under a configuration, as far as can
+// be told without looking its host up.
+func Check(c Config, rawURL string) error {
+	g, err := newGuard(c)
+	if err != nil {
+		return err
+	}
+	_, err = g.clean(rawURL)
+	return err
 }
 
 // guard is a Config's policy in a form to ask.

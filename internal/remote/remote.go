@@ -242,11 +242,12 @@ func (s *Service) fetch(ctx context.Context, owner, key, clean string, before as
 	if err != nil {
 		return asset.Image{}, Validators{}, err
 	}
-	defer fetched.Body.Close()
 	if fetched.Unchanged {
+		_ = fetched.Body.Close()
 		return before, updated(since, fetched.Validators), nil
 	}
 	spooled, err := s.Ingest.Receive(ctx, ingest.File{Owner: owner, Name: nameOf(clean), Key: key, Rule: catalog.Replace}, fetched.Body)
+	_ = fetched.Body.Close()
 	if err != nil {
 		return asset.Image{}, Validators{}, err
 	}
