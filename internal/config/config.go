@@ -192,6 +192,9 @@ func units(_, to reflect.Type, value any) (any, error) {
 		}
 		return value, nil
 	}
+	if _, ok := value.(float64); ok && to == reflect.TypeFor[auth.Secret]() {
+		return nil, errors.New("a secret of digits only must stand in quotes, or it is read as a number")
+	}
 	if v, ok := value.(float64); ok && (to.Kind() == reflect.Int || to.Kind() == reflect.Int64) && v != math.Trunc(v) {
 		return nil, fmt.Errorf("expected a whole number but received %v", v)
 	}
