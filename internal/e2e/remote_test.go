@@ -130,6 +130,9 @@ func TestFetchIsOffByDefault(t *testing.T) {
 	if a := s.do(http.MethodPost, "/v1/images", strings.NewReader(`{"url": "https://example.com/a.jpg"}`)); a.status != http.StatusForbidden || !strings.Contains(string(a.body), "remote.hosts") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	if doc := string(s.get("/openapi.json").body); !strings.Contains(doc, `"fetch-image"`) || !strings.Contains(doc, `"/remote/{signature}/{encoded}"`) {
+		t.Error("the interface does not describe fetching")
+	}
 	if a := s.get("/remote/AAAAAAAAAAAAAAAAAAAAAA/aHR0cHM6Ly9leGFtcGxlLmNvbS8"); a.status != http.StatusNotFound || !strings.Contains(string(a.body), "remote.keys") {
 		t.Errorf("%d %s", a.status, a.body)
 	}

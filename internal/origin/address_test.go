@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -122,9 +123,25 @@ func TestRebinding(t *testing.T) {
 		if err != nil || string(got) != "picture" {
 			t.Errorf("%s: %q, %v", address, got, err)
 		}
-		if n := b.strangers(); n != 1 || b.names.asked["evil.example."] != 1 {
-			t.Errorf("%s: %d dials, %d lookups", address, n, b.names.asked["evil.example."])
+		if n := b.strangers(); n != 1 || b.names.asked["evil.example"] != 1 {
+			t.Errorf("%s: %d dials, %d lookups", address, n, b.names.asked["evil.example"])
 		}
+	}
+}
+
+// TestSystemResolver asks the names that the system itself knows.
+func TestSystemResolver(t *testing.T) {
+	t.Parallel()
+	handler := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) }
+	shut, open := newBed(t, handler, nil), newBed(t, handler, func(c *Config) { c.AllowPrivate = []string{"127.0.0.0/8", "::1/128"} })
+	for _, b := range []*bed{shut, open} {
+		b.dialer.names = &net.Resolver{PreferGo: true}
+	}
+	if _, err := shut.get("http://localhost:" + shut.port + "/"); fault.Of(err) != fault.Denied || shut.strangers() != 0 {
+		t.Errorf("localhost: %v", err)
+	}
+	if _, err := open.get("http://localhost:" + open.port + "/"); fault.Of(err) != fault.Upstream || len(open.dialled) == 0 { // nobody listens there, but it was tried
+		t.Errorf("localhost, in an open range: %v, dialled %v", err, open.dialled)
 	}
 }
 

@@ -74,7 +74,7 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	addrs := []netip.Addr{}
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, a)
-	} else if addrs, err = d.names.LookupNetIP(ctx, "ip", host+"."); err != nil { // the dot keeps search domains out
+	} else if addrs, err = d.names.LookupNetIP(ctx, "ip", host); err != nil {
 		var dns *net.DNSError
 		if errors.As(err, &dns) && dns.IsNotFound {
 			return nil, refused()

@@ -113,7 +113,7 @@ func (b *bed) resolve(name string, answers ...[]string) {
 		}
 		all = append(all, addrs)
 	}
-	b.names.answers[name+"."], b.names.asked[name+"."] = all, 0
+	b.names.answers[name], b.names.asked[name] = all, 0
 }
 
 // get fetches and reads to the end.

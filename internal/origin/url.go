@@ -74,10 +74,23 @@ func parse(raw string) (*url.URL, error) {
 	if err != nil || u.Scheme == "" || u.Opaque != "" || u.Host == "" {
 		return nil, fault.New(fault.Invalid, "url: expected a complete URL such as https://example.com/photo.jpg")
 	}
+	if strings.Contains(authority(raw), "%") { // which would be undone for the host: also those of zones
+		return nil, fault.New(fault.Invalid, "url: a host with %% in it is not accepted")
+	}
 	if u.User != nil {
 		return nil, fault.New(fault.Invalid, "url: a user name or password in it is not accepted")
 	}
 	return u, nil
+}
+
+// authority is what stands between the slashes of a URL's beginning and what
+// follows.
+func authority(raw string) string {
+	_, rest, _ := strings.Cut(raw, "//")
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	return rest
 }
 
 // port is ":" and the URL's port, or "" where it is the scheme's own.
@@ -117,7 +130,7 @@ func cleanHost(raw string) (host string, addr netip.Addr, err error) {
 		return "", netip.Addr{}, bad
 	}
 	host, err = names.ToASCII(raw)
-	if err != nil || !plainName(host) {
+	if again, err2 := names.ToASCII(host); err != nil || err2 != nil || again != host || !plainName(host) {
 		return "", netip.Addr{}, bad
 	}
 	return host, netip.Addr{}, nil

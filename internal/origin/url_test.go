@@ -63,7 +63,7 @@ func TestCleanRefuses(t *testing.T) {
 		" https://example.com/", "https://example.com/ a", "https://exa\tmple.com/", "https://example.com/\n", "https://example.com/\x00", "https://example.com/\xff", "https://exam\u00a0ple.com/",
 		"http://0177.0.0.1/", "http://0x7f.0.0.1/", "http://0x7f000001/", "http://2130706433/", "http://017700000001/", "http://127.1/", "http://127.0.1/", "http://0/", "http://127.0.0.1./",
 		"http://127.0.0.01/", "http://1.2.3.4.5/", "http://999.1.1.1/", "http://1.2.3.256/", "http://example.0x1/", "http://example.1/", "http://0x/", "http://a.0x/", "http://0X7F000001/",
-		"http://１２７.0.0.1/", "http://127。0。0。1/", "http://①②⑦.0.0.1/", "http://１２７.１/", "http://0ⅹ7f.1/", "http://%31%32%37.0.0.1/", "http://127.0.0.1%2f@example.com/",
+		"http://１２７.0.0.1/", "http://127。0。0。1/", "http://①②⑦.0.0.1/", "http://１２７.１/", "http://0ⅹ7f.1/", "http://%31%32%37.0.0.1/", "http://%38.8.8.8/", "http://1.0.0.0%8000", "http://example%2ecom/", "http://example.com%00/", "http://127.0.0.1%2f@example.com/",
 		"http://[fe80::1%25eth0]/", "http://[::1%25lo]/", "http://[2606:4700::1111%2525x]/", "http://[::ffff:8.8.8.8]/", "http://[8.8.8.8]/", "http://[example.com]/", "http://[]/", "http://[::1/", "http://::1/",
 		"http://2606:4700::1111/", "http://[v1.x]/",
 		"http://example.com:0/", "http://example.com:65536/", "http://example.com:-1/", "http://example.com:+80/", "http://example.com:080x/", "http://example.com:22/", "http://example.com:6379/", "http://example.com:80:80/",

@@ -167,8 +167,10 @@ func TestRevalidation(t *testing.T) {
 	f.expect(1, "at first")
 	for range 3 {
 		f.pass(25 * time.Hour)
-		if f.must().ID != first.ID || f.must().ID != first.ID {
-			t.Error("what is unchanged was stored anew")
+		for range 2 {
+			if f.must().ID != first.ID {
+				t.Error("what is unchanged was stored anew")
+			}
 		}
 		f.expect(1, "after the ttl")
 	}
