@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/png"
@@ -52,6 +53,7 @@ type fixture struct {
 	asked   atomic.Int64
 	offset  atomic.Int64 // of the clock
 	config  remote.Config
+	catalog catalog.Catalog // of what build makes
 	build   func() *remote.Service
 }
 
@@ -88,8 +90,9 @@ func newFixture(t *testing.T, handler http.HandlerFunc) *fixture {
 	ic.Verify, ic.ReserveBytes = ingest.VerifyHeader, 0
 	intake := ingest.New(ic, blob.NewHome(store), f.db, nil, asset.NewMint([]byte("0123456789abcdef")), nil)
 	gone := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Log: log})
+	f.catalog = f.db
 	f.build = func() *remote.Service {
-		s := remote.New(f.config, remote.Deps{Origin: fetcher, Ingest: intake, Purge: gone, Catalog: f.db, Log: log})
+		s := remote.New(f.config, remote.Deps{Origin: fetcher, Ingest: intake, Purge: gone, Catalog: f.catalog, Log: log})
 		s.SetClock(func() time.Time { return time.Now().Add(time.Duration(f.offset.Load())) })
 		return s
 	}
@@ -250,6 +253,35 @@ func TestOneFlight(t *testing.T) {
 		}
 	}
 	f.expect(1, "by all at once")
+}
+
+// pausing is a catalog whose next Resolve pauses before it answers.
+type pausing struct {
+	catalog.Catalog
+	pause chan func()
+}
+
+func (p pausing) Resolve(ctx context.Context, owner, key string) (asset.Image, error) {
+	img, err := p.Catalog.Resolve(ctx, owner, key)
+	select {
+	case wait := <-p.pause:
+		wait()
+	default:
+	}
+	return img, err
+}
+
+// TestLateFlight: who looked before a flight landed, and takes off after it,
+// finds what it brought.
+func TestLateFlight(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, with(picture(1), ""))
+	p := pausing{f.db, make(chan func(), 1)}
+	f.catalog = p
+	f.Service = f.build()
+	p.pause <- func() { f.must() } // another request, from beginning to end
+	f.must()
+	f.expect(1, "by both")
 }
 
 func TestStale(t *testing.T) {
