@@ -20,8 +20,8 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
-	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline"},
-	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl"},
+	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
+	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -37,6 +37,7 @@ var within = map[string][]string{
 	"catalog":      {"task"},
 	"plan":         {"quality"},
 	"recompress":   {"recall"},
+	"remote":       {"ingest", "purge"},
 	"pipeline":     {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":   {"breaker"},
 	"cdkblob":      {"objectblob", "breaker"},
@@ -70,7 +71,8 @@ var keep = map[string][]string{
 	"google.golang.org/api":         {"cdkblob"},
 	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob"},
+	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
+	"golang.org/x/net/":             {"origin"},
 	"os/exec":                       {"codec", "guetzli"},
 }
 

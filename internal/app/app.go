@@ -158,8 +158,13 @@ func (a *App) serve(ctx context.Context, version string) error {
 		return err
 	}
 	a.observeRecompress(metrics)
+	intake := ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline)
+	remotes, err := a.openRemote(intake, metrics, version)
+	if err != nil {
+		return err
+	}
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline), Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
+		Ingest: intake, Remote: remotes, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),

@@ -1,5 +1,5 @@
-// Package cli is the command line: safelight serve, optimize, version, config,
-// tasks.
+// Package cli is the command line: safelight serve, optimize, sign, version,
+// config, tasks.
 package cli
 
 import (
@@ -28,6 +28,7 @@ var Version = "dev"
 type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Take uploads and answer with renditions."`
 	Optimize optimizeCommand `cmd:"" help:"Make picture files smaller at a quality that is measured; needs no server."`
+	Sign     signCommand     `cmd:"" help:"Print the signed path that shows a picture at a URL."`
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
 	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`

@@ -42,6 +42,7 @@ func TestSenselessCommandLines(t *testing.T) {
 		{"tasks list --limit x", `safelight tasks list: --limit: expected a valid 64 bit int but got "x"; see safelight tasks list --help`},
 		{"tasks list --limit=-1", `safelight tasks list: --limit: expected 0 or more but received -1; see safelight tasks list --help`},
 		{"tasks backfill", `safelight tasks backfill: missing flags: --preset=NAME or --recompress; see safelight tasks backfill --help`},
+		{"sign", `safelight sign: expected "<url>"; see safelight sign --help`},
 		{"tasks retry", `safelight tasks retry: which tasks? Give ids, or flags such as --state dead, or --all; see safelight tasks retry --help`},
 		{"tasks submit f --args []", `safelight tasks submit: --args: expected a JSON object such as '{"quality": 84}' but received []; see safelight tasks submit --help`},
 	}

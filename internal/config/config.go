@@ -30,11 +30,13 @@ import (
 	"safelight/internal/ingest"
 	"safelight/internal/objectblob"
 	"safelight/internal/options"
+	"safelight/internal/origin"
 	"safelight/internal/ossblob"
 	"safelight/internal/pipeline"
 	"safelight/internal/postgres"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
+	"safelight/internal/remote"
 	"safelight/internal/render"
 	"safelight/internal/telemetry"
 	"safelight/internal/work"
@@ -58,6 +60,7 @@ type Config struct {
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
 	Objects  objectblob.Config   `koanf:"objects"`
+	Remote   Remote              `koanf:"remote"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Log      telemetry.LogConfig `koanf:"log"`
@@ -67,6 +70,12 @@ type Config struct {
 type Cache struct {
 	MemoryBytes int64 `koanf:"memory_bytes"`
 	DiskBytes   int64 `koanf:"disk_bytes"`
+}
+
+// Remote is what is fetched by URL, and what is shown of it.
+type Remote struct {
+	Origin origin.Config `koanf:",squash"`
+	Shown  remote.Config `koanf:",squash"`
 }
 
 // Auth lists static keys.
@@ -81,7 +90,8 @@ func Default() Config {
 		Database: postgres.DefaultConfig(), HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
-		Tasks: work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
+		Remote: Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
+		Tasks:  work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -188,6 +198,9 @@ func units(_, to reflect.Type, value any) (any, error) {
 		}
 		return value, nil
 	}
+	if _, ok := value.(float64); ok && to == reflect.TypeFor[auth.Secret]() {
+		return nil, errors.New("a secret of digits only must stand in quotes, or it is read as a number")
+	}
 	if v, ok := value.(float64); ok && (to.Kind() == reflect.Int || to.Kind() == reflect.Int64) && v != math.Trunc(v) {
 		return nil, fmt.Errorf("expected a whole number but received %v", v)
 	}
@@ -208,6 +221,7 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))

@@ -85,6 +85,10 @@ func TestValues(t *testing.T) {
 		{"map goes over the default", "render: {effort: {webp: 5}}", nil, func(c Config) any { return c.Render.Plan.Effort }, map[string]int{"webp": 5, "avif": d.Render.Plan.Effort["avif"], "png": d.Render.Plan.Effort["png"]}},
 		{"map in the environment", "presets: {a: w=1}", []string{"SAFELIGHT_PRESETS={b: w=2&fit=cover}"}, func(c Config) any { return c.Presets }, map[string]string{"a": "w=1", "b": "w=2&fit=cover"}},
 		{"keys", "auth: {keys: [{name: x, token: t, owner: o, scopes: [read]}]}", nil, func(c Config) any { return string(c.Auth.Keys[0].Token) + c.Auth.Keys[0].Owner }, "to"},
+		{"keys of remote sources", "remote: {keys: [a, '012'], ttl: 1h, hosts: [x]}", nil, func(c Config) any {
+			return string(c.Remote.Shown.Keys[0]+c.Remote.Shown.Keys[1]) + c.Remote.Origin.Hosts[0] + c.Remote.Shown.TTL.String()
+		}, "a012x1h0m0s"},
+		{"one key in the environment", "", []string{"SAFELIGHT_REMOTE_KEYS=12345678901234567890123456789012"}, func(c Config) any { return string(c.Remote.Shown.Keys[0]) }, "12345678901234567890123456789012"},
 		{"keys in the environment", "", []string{"SAFELIGHT_AUTH_KEYS=[{name: x, token: '0123', scopes: [read, upload]}]"}, func(c Config) any { return string(c.Auth.Keys[0].Token) + c.Auth.Keys[0].Scopes[1] }, "0123upload"},
 	}
 	for _, c := range tests {
@@ -113,6 +117,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"misspelt in the environment", "", []string{"SAFELIGHT_INGEST_MAX_PAGE=5"}, "SAFELIGHT_INGEST_MAX_PAGE is not a setting"},
 		{"section in the environment", "", []string{"SAFELIGHT_INGEST={max_pages: 5}"}, "SAFELIGHT_INGEST is not a setting"},
 		{"lower case in the environment", "", []string{"SAFELIGHT_data=x"}, "SAFELIGHT_data is not a setting"},
+		{"key that is a number", "remote: {keys: [12345678901234567890123456789012]}", nil, "must stand in quotes"},
 		{"broken file", "ingest: [", nil, "safelight.yaml"},
 		{"a name twice", "data: a\ndata: b\n", nil, "safelight.yaml"},
 		{"broken list", "", []string{"SAFELIGHT_RENDER_AUTO_FORMATS=[webp"}, "SAFELIGHT_RENDER_AUTO_FORMATS"},

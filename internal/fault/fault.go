@@ -33,13 +33,14 @@ const (
 	Timeout                     // work ran into its deadline
 	OutOfSpace                  // no room left to store anything
 	Canceled                    // the caller went away
+	Upstream                    // another server, that we asked for the caller, failed
 	kinds                       // how many there are
 )
 
 var kindNames = [kinds]string{
 	"internal", "invalid", "unauthenticated", "denied", "not-found", "conflict", "precondition-failed",
 	"too-large", "unsupported-format", "unprocessable-image", "exhausted", "unavailable", "timeout",
-	"out-of-space", "canceled",
+	"out-of-space", "canceled", "upstream-failed",
 }
 
 // String is the kind's stable code, as in a problem document's type.
@@ -121,7 +122,7 @@ func As(err error) *Error {
 // Retryable tells whether the same call may succeed later, unchanged.
 func Retryable(err error) bool {
 	switch Of(err) {
-	case Exhausted, Unavailable, Timeout, OutOfSpace:
+	case Exhausted, Unavailable, Timeout, OutOfSpace, Upstream:
 		return true
 	}
 	return false

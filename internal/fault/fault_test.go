@@ -88,7 +88,7 @@ func TestLimit(t *testing.T) {
 
 func TestRetryable(t *testing.T) {
 	t.Parallel()
-	want := map[fault.Kind]bool{fault.Exhausted: true, fault.Unavailable: true, fault.Timeout: true, fault.OutOfSpace: true}
+	want := map[fault.Kind]bool{fault.Exhausted: true, fault.Unavailable: true, fault.Timeout: true, fault.OutOfSpace: true, fault.Upstream: true}
 	for _, k := range fault.Kinds() {
 		if got := fault.Retryable(fmt.Errorf("x: %w", fault.New(k, "y"))); got != want[k] {
 			t.Errorf("%s: retryable is %t; want %t", k, got, want[k])

@@ -140,6 +140,7 @@ func (s *Server) describeRaw(doc *huma.OpenAPI) {
 		Method: http.MethodGet, Path: "/image/{id}", OperationID: "show-image-by-id", Tags: []string{"images"},
 		Summary: "The original, or with any parameter a rendition", Parameters: append([]*huma.Param{id}, renditionParams()...), Responses: shown,
 	})
+	doc.AddOperation(remoteOperation(shown))
 }
 
 // renditionParams come from the table of options.

@@ -193,6 +193,9 @@ func etagMatches(header, etag string) bool {
 
 // prepare keeps an answer for the fast path.
 func (s *Server) prepare(r *http.Request, owner string, accept plan.Accept, epoch *atomic.Uint32, at uint32, h http.Header, e *cache.Entry, etag string) {
+	if !strings.HasPrefix(r.RequestURI, "/image") { // of a remote source its age must be looked at
+		return
+	}
 	if s.hot == nil || e.Data == nil || len(e.Data) > maxHotBody || len(r.RequestURI) > maxURI || epoch.Load() != at {
 		return
 	}

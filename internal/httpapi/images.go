@@ -171,6 +171,7 @@ func (s *Server) deleteImage(ctx context.Context, in *imageID) (*struct{}, error
 func (s *Server) imageOperations(api huma.API) {
 	huma.Register(api, s.operation(http.MethodGet, "/v1/images/{id}", "get-image", "An image's metadata and renditions", auth.Read), s.getImage)
 	huma.Register(api, s.operation(http.MethodGet, "/v1/images", "list-images", "Images, newest first", auth.Read), s.listImages)
+	s.fetchOperation(api)
 	huma.Register(api, s.operation(http.MethodDelete, "/v1/images/{id}", "delete-image",
 		"Deletes an image with its renditions; its source goes when no other image has it", auth.Upload), s.deleteImage)
 }

@@ -27,6 +27,7 @@ var statusOf = map[fault.Kind]int{
 	fault.Unavailable:     http.StatusServiceUnavailable,
 	fault.Timeout:         http.StatusGatewayTimeout,
 	fault.OutOfSpace:      http.StatusInsufficientStorage,
+	fault.Upstream:        http.StatusBadGateway,
 	fault.Canceled:        499, // nobody is there to read it; for logs and metrics
 }
 

@@ -22,6 +22,7 @@ import (
 	"safelight/internal/ingest"
 	"safelight/internal/plan"
 	"safelight/internal/purge"
+	"safelight/internal/remote"
 	"safelight/internal/render"
 )
 
@@ -44,6 +45,7 @@ type Check struct {
 // Deps are the parts that the transport speaks for.
 type Deps struct {
 	Ingest  *ingest.Service
+	Remote  *remote.Service
 	Render  *render.Service
 	Purge   *purge.Service
 	Catalog catalog.Catalog
@@ -104,6 +106,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("PUT /images/{key...}", s.require(auth.Upload, s.put))
 	s.mux.HandleFunc("GET /images/{key...}", s.show(s.byKey))
 	s.mux.HandleFunc("GET /image/{id}", s.show(s.byID))
+	s.mux.HandleFunc("GET /remote/{signature}/{encoded}", s.showRemote)
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.HandleFunc("GET /metrics", s.require(auth.Admin, s.Expose.ServeHTTP))

@@ -54,7 +54,11 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 
 // idempotencyKey reads the header of that name, quotes taken off.
 func idempotencyKey(r *http.Request) (string, error) {
-	token := strings.Trim(r.Header.Get("Idempotency-Key"), `" `)
+	return checkToken(r.Header.Get("Idempotency-Key"))
+}
+
+func checkToken(header string) (string, error) {
+	token := strings.Trim(header, `" `)
 	if len(token) > 255 {
 		return "", fault.Limit(fault.Invalid, "Idempotency-Key length", 255, int64(len(token)), "the Idempotency-Key has %d bytes; the limit is 255", len(token))
 	}
