@@ -5,6 +5,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 	"safelight/internal/task"
 )
@@ -126,7 +127,7 @@ func (c *committing) follow() ([]catalog.Result, error) {
 // request with the same token has stored.
 func (c *committing) store(i int) (catalog.Result, error) {
 	n := &c.change.Images[i]
-	img := asStored(n.Image)
+	img := stored.Image(n.Image)
 	token := replayName{img.Owner, n.Replay.Token, n.Replay.Ordinal}
 	if earlier, spent := c.replays[token]; spent && token.token != "" {
 		return c.replayed(n, earlier)

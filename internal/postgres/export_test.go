@@ -11,15 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"safelight/internal/format"
+
+	"safelight/internal/catalog/stored"
 )
 
 // RoundTrip stores and reads a header.
 func RoundTrip(h format.Header) (format.Header, error) {
-	text, err := encodeHeader(h)
+	text, err := stored.Header(h)
 	if err != nil {
 		return h, err
 	}
-	return decodeHeader([]byte(text))
+	return stored.ParseHeader([]byte(text))
 }
 
 // PrefixRange is prefixRange.

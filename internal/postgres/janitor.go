@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"safelight/internal/asset"
-	"safelight/internal/fault"
+	"safelight/internal/catalog/stored"
 )
 
 // scanDigest reads a row of one digest.
@@ -15,7 +15,7 @@ func scanDigest(s scanner) (d asset.Digest, err error) {
 		return d, err
 	}
 	if len(b) != len(d) {
-		return d, fault.New(fault.Internal, "the database is damaged")
+		return d, stored.Damaged(nil)
 	}
 	copy(d[:], b)
 	return d, nil

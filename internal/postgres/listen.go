@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"safelight/internal/catalog/stored"
 )
 
 // channel is where nodes tell each other what has changed.
@@ -174,10 +176,10 @@ func (q *Tasks) look(ctx context.Context) error {
 // soon tells the ticker of times; 0 is none.
 func (q *Tasks) soon(due, expires int64) {
 	if due != 0 {
-		q.cfg.Signals.Sooner(fromMillis(due))
+		q.cfg.Signals.Sooner(stored.TimeOrZero(due))
 	}
 	if expires != 0 {
 		now, steady := q.clock()
-		q.cfg.Signals.Sooner(fromMillis(expires).Add(now.Sub(steady)))
+		q.cfg.Signals.Sooner(stored.TimeOrZero(expires).Add(now.Sub(steady)))
 	}
 }

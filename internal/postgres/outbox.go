@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"safelight/internal/asset"
+	"safelight/internal/catalog/stored"
 )
 
 // outbox collects what this node has to tell the others. Notifications go out
@@ -77,7 +78,7 @@ const (
 )
 
 func (o *outbox) encode(e effects) string {
-	n := notice{Node: o.node, Ready: e.ready, Freed: e.freed, Due: toMillis(e.due)}
+	n := notice{Node: o.node, Ready: e.ready, Freed: e.freed, Due: stored.Millis(e.due)}
 	if len(n.Ready) > maxTold {
 		n.Ready = maps.Clone(n.Ready)
 		maps.DeleteFunc(n.Ready, func(string, int) bool { return len(n.Ready) > maxTold })
@@ -134,7 +135,7 @@ func (q *Tasks) pass(payload string) {
 	if err := json.Unmarshal([]byte(payload), &n); err != nil || n.Node == q.outbox.node {
 		return
 	}
-	e := effects{ready: n.Ready, freed: n.Freed, due: fromMillis(n.Due)}
+	e := effects{ready: n.Ready, freed: n.Freed, due: stored.TimeOrZero(n.Due)}
 	for _, raw := range n.Changed {
 		if len(raw) == len(asset.ID{}) {
 			e.changed = append(e.changed, asset.ID(raw))

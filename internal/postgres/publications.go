@@ -11,6 +11,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
 
@@ -212,10 +213,10 @@ func scanPublication(s scanner) (catalog.Publication, error) {
 		return catalog.Publication{}, err
 	}
 	if len(image) != len(p.Image) || len(digest) != len(p.Digest) {
-		return catalog.Publication{}, fault.New(fault.Internal, "the database is damaged")
+		return catalog.Publication{}, stored.Damaged(nil)
 	}
 	copy(p.Image[:], image)
 	copy(p.Digest[:], digest)
-	p.Updated = fromMilli(updated)
+	p.Updated = stored.Time(updated)
 	return p, nil
 }

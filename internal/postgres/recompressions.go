@@ -5,6 +5,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
 
@@ -29,7 +30,7 @@ func (db *DB) RecompressionOf(ctx context.Context, source asset.Digest) (catalog
 	scan := func(s scanner) (r catalog.Recompression, err error) {
 		var tried int64
 		err = s.Scan(&r.Bytes, &r.Reason, &tried)
-		r.Source, r.Tried = source, fromMilli(tried)
+		r.Source, r.Tried = source, stored.Time(tried)
 		return r, err
 	}
 	r, err := one(ctx, db, scan, "looking for a recompression", selectRecompression, source[:])

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"safelight/internal/asset"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/task"
 )
 
@@ -28,9 +29,9 @@ func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 		}
 		isDue, isOver := due != 0 && due <= now.UnixMilli(), expires != 0 && expires <= steady.UnixMilli()
 		if !isDue && !isOver {
-			next := fromMillis(due)
+			next := stored.TimeOrZero(due)
 			if expires != 0 {
-				next = sooner(next, fromMillis(expires).Add(now.Sub(steady)))
+				next = sooner(next, stored.TimeOrZero(expires).Add(now.Sub(steady)))
 			}
 			return next, nil
 		}
@@ -141,7 +142,7 @@ func (q *Tasks) Counts(ctx context.Context) ([]task.Count, error) {
 		var oldest int64
 		err = s.Scan(&c.Function, &c.State, &c.Tasks, &oldest)
 		if c.State == task.Ready {
-			c.Oldest = fromMillis(oldest)
+			c.Oldest = stored.TimeOrZero(oldest)
 		}
 		return c, err
 	}
@@ -184,7 +185,7 @@ func (q *Tasks) Announced(ctx context.Context) (map[string]time.Time, error) {
 	}
 	asked := make(map[string]time.Time, len(list))
 	for _, a := range list {
-		asked[a.function] = fromMillis(a.at)
+		asked[a.function] = stored.TimeOrZero(a.at)
 	}
 	return asked, nil
 }

@@ -6,63 +6,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"safelight/internal/asset"
-	"safelight/internal/fault"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/task"
 )
-
-func toMillis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-func idBytes(id asset.ID) []byte {
-	if id == (asset.ID{}) {
-		return []byte{}
-	}
-	return id[:]
-}
-
-// storedNew is a task.New as it is stored: an id in its JSON is for clients,
-// and can't be read back without the mint; and arguments stay as they came.
-type storedNew struct {
-	task.New
-	Image []byte `json:"image,omitempty"`
-	Args  string `json:"args"`
-}
-
-func encodeNew(n *task.New) (string, error) {
-	if n == nil {
-		return "", nil
-	}
-	text, err := json.Marshal(storedNew{New: *n, Image: idBytes(n.Image), Args: string(n.Args)})
-	if err != nil {
-		return "", fault.Wrap(fault.Internal, err, "a task can't be encoded")
-	}
-	return string(text), nil
-}
-
-func decodeNew(text, owner string) (*task.New, error) {
-	if text == "" {
-		return nil, nil
-	}
-	var s storedNew
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "the database is damaged")
-	}
-	s.New.Owner, s.New.Args = owner, json.RawMessage(s.Args)
-	copy(s.New.Image[:], s.Image)
-	return &s.New, nil
-}
 
 // column is the values of one column, as an array of the database.
 func column[T any](tasks []*task.Task, value func(*task.Task) T) []T {
@@ -78,7 +24,7 @@ func taskArrays(tasks []*task.Task) ([]any, error) {
 	again := make([]string, len(tasks))
 	for i, k := range tasks {
 		var err error
-		if again[i], err = encodeNew(k.Again); err != nil {
+		if again[i], err = stored.New(k.Again); err != nil {
 			return nil, err
 		}
 	}
@@ -89,7 +35,7 @@ func taskArrays(tasks []*task.Task) ([]any, error) {
 		column(tasks, func(k *task.Task) string { return k.Function }),
 		column(tasks, func(k *task.Task) string { return k.Name }),
 		column(tasks, func(k *task.Task) string { return string(k.Args) }),
-		column(tasks, func(k *task.Task) []byte { return idBytes(k.Image) }),
+		column(tasks, func(k *task.Task) []byte { return stored.ID(k.Image) }),
 		column(tasks, func(k *task.Task) string { return k.Input }),
 		column(tasks, func(k *task.Task) int32 { return int32(-k.Priority) }),
 		column(tasks, func(k *task.Task) string { return k.Lock.Name }),
@@ -100,7 +46,7 @@ func taskArrays(tasks []*task.Task) ([]any, error) {
 	arrays = append(arrays, moved[1:5]...) // run_at to postponed
 	arrays = append(arrays, again)
 	arrays = append(arrays, moved[5:16]...) // worker to output_type
-	arrays = append(arrays, column(tasks, func(k *task.Task) int64 { return toMillis(k.Created) }))
+	arrays = append(arrays, column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Created) }))
 	return append(arrays, moved[16:]...), nil
 }
 
@@ -108,14 +54,14 @@ func taskArrays(tasks []*task.Task) ([]any, error) {
 func movedArrays(tasks []*task.Task) []any {
 	return []any{
 		column(tasks, func(k *task.Task) []byte { return k.ID[:] }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.RunAt) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.RunAt) }),
 		column(tasks, func(k *task.Task) int16 { return int16(k.State) }),
 		column(tasks, func(k *task.Task) int32 { return int32(k.Attempt) }),
 		column(tasks, func(k *task.Task) int32 { return int32(k.Postponed) }),
 		column(tasks, func(k *task.Task) string { return k.Worker }),
 		column(tasks, func(k *task.Task) string { return k.Lease }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.Until) }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.Deadline) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Until) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Deadline) }),
 		column(tasks, func(k *task.Task) int32 { return int32(k.Progress) }),
 		column(tasks, func(k *task.Task) string { return k.Message }),
 		column(tasks, func(k *task.Task) string { return k.Error }),
@@ -123,9 +69,9 @@ func movedArrays(tasks []*task.Task) []any {
 		column(tasks, func(k *task.Task) []byte { return outputOf(k).Digest[:] }),
 		column(tasks, func(k *task.Task) int64 { return outputOf(k).Bytes }),
 		column(tasks, func(k *task.Task) string { return outputOf(k).Type }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.Started) }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.Finished) }),
-		column(tasks, func(k *task.Task) int64 { return toMillis(k.Updated) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Started) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Finished) }),
+		column(tasks, func(k *task.Task) int64 { return stored.Millis(k.Updated) }),
 	}
 }
 
@@ -184,12 +130,12 @@ func scanTask(s scanner) (task.Task, error) {
 	copy(k.ID[:], id)
 	copy(k.Image[:], image)
 	k.Priority, k.Args, k.Timeout = -k.Priority, json.RawMessage(args), time.Duration(timeout)*time.Millisecond
-	k.RunAt, k.Until, k.Deadline = fromMillis(runAt), fromMillis(until), fromMillis(deadline)
-	k.Created, k.Started, k.Finished, k.Updated = fromMillis(created), fromMillis(started), fromMillis(finished), fromMillis(updated)
+	k.RunAt, k.Until, k.Deadline = stored.TimeOrZero(runAt), stored.TimeOrZero(until), stored.TimeOrZero(deadline)
+	k.Created, k.Started, k.Finished, k.Updated = stored.TimeOrZero(created), stored.TimeOrZero(started), stored.TimeOrZero(finished), stored.TimeOrZero(updated)
 	if result != "" {
 		k.Result = json.RawMessage(result)
 	}
-	if k.Again, err = decodeNew(again, k.Owner); err != nil {
+	if k.Again, err = stored.ParseNew([]byte(again), k.Owner); err != nil {
 		return task.Task{}, err
 	}
 	if len(output) > 0 {

@@ -8,6 +8,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 	"safelight/internal/task"
 )
@@ -106,12 +107,12 @@ func (t *tx) storeImage(n *catalog.NewImage, row row) (catalog.Result, error) {
 			return res, err
 		}
 	}
-	stored, err := t.exec(sqlInsertImage, img.ID[:], img.Owner, source.Digest[:], img.Name, img.Category, row.tags,
+	rows, err := t.exec(sqlInsertImage, img.ID[:], img.Owner, source.Digest[:], img.Name, img.Category, row.tags,
 		img.Created.UnixMilli(), img.Looks.Verified, row.thumbHash, img.Looks.BlurHash, int64(img.Looks.PHash))
 	if err != nil {
 		return res, err
 	}
-	if stored == 0 {
+	if rows == 0 {
 		return res, fault.New(fault.Conflict, "there is an image with this id already")
 	}
 	for _, tag := range img.Tags {
@@ -119,7 +120,7 @@ func (t *tx) storeImage(n *catalog.NewImage, row row) (catalog.Result, error) {
 			return res, err
 		}
 	}
-	res.Image = asStored(*img)
+	res.Image = stored.Image(*img)
 	if res.Image.Key, res.Replaced, err = t.takeKey(n); err != nil {
 		return catalog.Result{}, err
 	}

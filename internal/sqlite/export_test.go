@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"safelight/internal/format"
+
+	"safelight/internal/catalog/stored"
 )
 
 // LimitPages makes the database full beyond a number of pages.
@@ -33,11 +35,11 @@ func (db *DB) Queued() int { return len(db.writer.jobs) }
 
 // RoundTrip stores and reads a header.
 func RoundTrip(h format.Header) (format.Header, error) {
-	text, err := encodeHeader(h)
+	text, err := stored.Header(h)
 	if err != nil {
 		return h, err
 	}
-	return decodeHeader([]byte(text))
+	return stored.ParseHeader([]byte(text))
 }
 
 // Query counts rows for a test.

@@ -10,6 +10,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
 
@@ -121,7 +122,7 @@ func (db *DB) Withdraw(ctx context.Context, image asset.ID, preset, destination 
 				if _, err := t.exec(sqlWithdrawOne, now, p.Image[:], p.Preset, p.Destination); err != nil {
 					return err
 				}
-				p.State, p.Updated = catalog.Withdrawn, fromMilli(now)
+				p.State, p.Updated = catalog.Withdrawn, stored.Time(now)
 			}
 			withdrawn = append(withdrawn, p)
 		}
@@ -193,10 +194,10 @@ func scanPublication(s scanner) (catalog.Publication, error) {
 		return catalog.Publication{}, err
 	}
 	if len(image) != len(p.Image) || len(digest) != len(p.Digest) {
-		return catalog.Publication{}, fault.New(fault.Internal, "the database is damaged")
+		return catalog.Publication{}, stored.Damaged(nil)
 	}
 	copy(p.Image[:], image)
 	copy(p.Digest[:], digest)
-	p.Updated = fromMilli(updated)
+	p.Updated = stored.Time(updated)
 	return p, nil
 }

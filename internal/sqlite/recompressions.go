@@ -6,6 +6,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
 
@@ -41,6 +42,6 @@ func (db *DB) RecompressionOf(ctx context.Context, source asset.Digest) (catalog
 	case err != nil:
 		return catalog.Recompression{}, classify(err, "looking for a recompression")
 	}
-	r.Source, r.Tried = source, fromMilli(tried)
+	r.Source, r.Tried = source, stored.Time(tried)
 	return r, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 )
@@ -142,12 +143,12 @@ func scanRendition(s scanner) (catalog.Rendition, error) {
 		return catalog.Rendition{}, err
 	}
 	if len(image) != len(r.Image) || len(variant) != len(r.Variant) || len(source) != len(r.Source) || len(digest) != len(r.Digest) {
-		return catalog.Rendition{}, fault.New(fault.Internal, "the database is damaged")
+		return catalog.Rendition{}, stored.Damaged(nil)
 	}
 	copy(r.Image[:], image)
 	copy(r.Variant[:], variant)
 	copy(r.Source[:], source)
 	copy(r.Digest[:], digest)
-	r.Format, r.Created = format.Parse(name), fromMilli(created)
+	r.Format, r.Created = format.Parse(name), stored.Time(created)
 	return r, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"safelight/internal/asset"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/task"
 )
 
@@ -23,7 +24,7 @@ func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 		}
 		isDue, isOver := due != 0 && due <= now.UnixMilli(), expires != 0 && expires <= steady.UnixMilli()
 		if !isDue && !isOver {
-			return earlier(fromMillis(due), fromMillis(expires).Add(now.Sub(steady)), expires != 0), nil
+			return earlier(stored.TimeOrZero(due), stored.TimeOrZero(expires).Add(now.Sub(steady)), expires != 0), nil
 		}
 		err = q.change(ctx, func(t *tx, done *effects) error {
 			if err := q.makeDue(t, now, done); err != nil {
@@ -159,7 +160,7 @@ func (q *Tasks) Counts(ctx context.Context) ([]task.Count, error) {
 			return nil, classify(err, "counting tasks")
 		}
 		if c.State == task.Ready {
-			c.Oldest = fromMillis(oldest)
+			c.Oldest = stored.TimeOrZero(oldest)
 		}
 		counts = append(counts, c)
 	}
@@ -203,7 +204,7 @@ func (q *Tasks) Announced(ctx context.Context) (map[string]time.Time, error) {
 		if err := rows.Scan(&function, &at); err != nil {
 			return nil, classify(err, "listing functions")
 		}
-		asked[function] = fromMillis(at)
+		asked[function] = stored.TimeOrZero(at)
 	}
 	return asked, classify(rows.Err(), "listing functions")
 }

@@ -2,34 +2,11 @@ package sqlite
 
 import (
 	"database/sql"
-	"encoding/json"
 	"time"
 
-	"safelight/internal/asset"
-	"safelight/internal/fault"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/task"
 )
-
-func toMillis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
-
-func idBytes(id asset.ID) []byte {
-	if id == (asset.ID{}) {
-		return []byte{}
-	}
-	return id[:]
-}
 
 func outputRow(o *task.Output) (digest []byte, bytes int64, media string) {
 	if o == nil {
@@ -55,60 +32,28 @@ func (t *tx) replaceTask(k *task.Task) error {
 	return err
 }
 
-// storedNew is a task.New as it is stored: an id in its JSON is for clients,
-// and can't be read back without the mint; and arguments stay as they came.
-type storedNew struct {
-	task.New
-	Image []byte `json:"image,omitempty"`
-	Args  string `json:"args"`
-}
-
-func encodeNew(n *task.New) (string, error) {
-	if n == nil {
-		return "", nil
-	}
-	text, err := json.Marshal(storedNew{New: *n, Image: idBytes(n.Image), Args: string(n.Args)})
-	if err != nil {
-		return "", fault.Wrap(fault.Internal, err, "a task can't be encoded")
-	}
-	return string(text), nil
-}
-
-func decodeNew(text []byte, owner string) (*task.New, error) {
-	if len(text) == 0 {
-		return nil, nil
-	}
-	var s storedNew
-	if err := json.Unmarshal(text, &s); err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "the database is damaged")
-	}
-	s.New.Owner, s.New.Args = owner, json.RawMessage(s.Args)
-	copy(s.New.Image[:], s.Image)
-	return &s.New, nil
-}
-
 // taskRow are the values of taskColumns.
 func taskRow(k *task.Task) ([]any, error) {
-	again, err := encodeNew(k.Again)
+	again, err := stored.New(k.Again)
 	if err != nil {
 		return nil, err
 	}
 	output, outputBytes, outputType := outputRow(k.Output)
 	return []any{
-		k.ID[:], k.Owner, k.Function, k.Name, string(k.Args), idBytes(k.Image), k.Input,
+		k.ID[:], k.Owner, k.Function, k.Name, string(k.Args), stored.ID(k.Image), k.Input,
 		-k.Priority, k.Lock.Name, k.Lock.Limit, k.MaxAttempts, k.Timeout.Milliseconds(),
-		toMillis(k.RunAt), k.State, k.Attempt, k.Postponed, again, k.Worker, k.Lease, toMillis(k.Until), toMillis(k.Deadline),
+		stored.Millis(k.RunAt), k.State, k.Attempt, k.Postponed, again, k.Worker, k.Lease, stored.Millis(k.Until), stored.Millis(k.Deadline),
 		k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
-		toMillis(k.Created), toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated),
+		stored.Millis(k.Created), stored.Millis(k.Started), stored.Millis(k.Finished), stored.Millis(k.Updated),
 	}, nil
 }
 
 // moveTask stores what claims and reports change.
 func (t *tx) moveTask(k *task.Task) error {
 	output, outputBytes, outputType := outputRow(k.Output)
-	_, err := t.exec(sqlMoveTask, toMillis(k.RunAt), k.State, k.Attempt, k.Postponed, k.Worker, k.Lease, toMillis(k.Until),
-		toMillis(k.Deadline), k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
-		toMillis(k.Started), toMillis(k.Finished), toMillis(k.Updated), k.ID[:])
+	_, err := t.exec(sqlMoveTask, stored.Millis(k.RunAt), k.State, k.Attempt, k.Postponed, k.Worker, k.Lease, stored.Millis(k.Until),
+		stored.Millis(k.Deadline), k.Progress, k.Message, k.Error, string(k.Result), output, outputBytes, outputType,
+		stored.Millis(k.Started), stored.Millis(k.Finished), stored.Millis(k.Updated), k.ID[:])
 	return err
 }
 
@@ -163,12 +108,12 @@ func scanTask(s scanner) (task.Task, error) {
 	copy(k.ID[:], id)
 	copy(k.Image[:], image)
 	k.Priority, k.Args, k.Timeout = -k.Priority, args, time.Duration(timeout)*time.Millisecond
-	k.RunAt, k.Until, k.Deadline = fromMillis(runAt), fromMillis(until), fromMillis(deadline)
-	k.Created, k.Started, k.Finished, k.Updated = fromMillis(created), fromMillis(started), fromMillis(finished), fromMillis(updated)
+	k.RunAt, k.Until, k.Deadline = stored.TimeOrZero(runAt), stored.TimeOrZero(until), stored.TimeOrZero(deadline)
+	k.Created, k.Started, k.Finished, k.Updated = stored.TimeOrZero(created), stored.TimeOrZero(started), stored.TimeOrZero(finished), stored.TimeOrZero(updated)
 	if len(result) > 0 {
 		k.Result = result
 	}
-	if k.Again, err = decodeNew(again, k.Owner); err != nil {
+	if k.Again, err = stored.ParseNew(again, k.Owner); err != nil {
 		return task.Task{}, err
 	}
 	if len(output) > 0 {
