@@ -35,7 +35,7 @@ var within = map[string][]string{
 	"geom":           {},
 	"options":        {"asset"},
 	"catalog":        {"task"},
-	"catalog/stored": {"task"},
+	"catalog/stored": {"catalog", "task"},
 	"plan":           {"quality"},
 	"recompress":     {"recall"},
 	"remote":         {"ingest", "purge"},

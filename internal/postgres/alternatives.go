@@ -7,6 +7,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 )
 
 // PutAlternatives implements catalog.Renditions.
@@ -40,10 +41,10 @@ func (db *DB) PutAlternatives(ctx context.Context, owner string, main catalog.Re
 
 // AlternativesTo implements catalog.Renditions.
 func (db *DB) AlternativesTo(ctx context.Context, main asset.VariantKey) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, "listing other formats", selectAlternativesTo, main[:], catalog.MaxUses)
+	return collect(ctx, db, stored.ScanRendition, "listing other formats", selectAlternativesTo, main[:], catalog.MaxUses)
 }
 
 // AlternativesOf implements catalog.Renditions.
 func (db *DB) AlternativesOf(ctx context.Context, owner string, image asset.ID) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, "listing other formats", selectAlternativesOf, image[:], owner)
+	return collect(ctx, db, stored.ScanRendition, "listing other formats", selectAlternativesOf, image[:], owner)
 }

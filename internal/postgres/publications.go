@@ -37,7 +37,7 @@ func (db *DB) Intend(ctx context.Context, p catalog.Publication) error {
 		)
 		b := t.batch()
 		checkImage(b, &there, p.Owner, p.Image)
-		b.Queue(loadPublication, named(p)...).QueryRow(optional(&earlier, scanPublication))
+		b.Queue(loadPublication, named(p)...).QueryRow(optional(&earlier, stored.ScanPublication))
 		var folders []string
 		b.Queue(lockObject, p.Destination+"\n"+p.Name)
 		for folder := path.Dir(p.Name); folder != "."; folder = path.Dir(folder) {
@@ -109,7 +109,7 @@ func (db *DB) Confirm(ctx context.Context, p catalog.Publication) (bool, error) 
 		confirmed = false
 		var row *catalog.Publication
 		b := t.batch()
-		b.Queue(loadPublication, named(p)...).QueryRow(optional(&row, scanPublication))
+		b.Queue(loadPublication, named(p)...).QueryRow(optional(&row, stored.ScanPublication))
 		if err := t.send(b); err != nil {
 			return err
 		}
@@ -129,12 +129,12 @@ func (db *DB) Confirm(ctx context.Context, p catalog.Publication) (bool, error) 
 
 // PublicationsOf implements catalog.Publications.
 func (db *DB) PublicationsOf(ctx context.Context, image asset.ID) ([]catalog.Publication, error) {
-	return collect(ctx, db, scanPublication, "listing publications", selectPublicationsOf, image[:])
+	return collect(ctx, db, stored.ScanPublication, "listing publications", selectPublicationsOf, image[:])
 }
 
 // Published implements catalog.Publications.
 func (db *DB) Published(ctx context.Context, d asset.Digest) ([]catalog.Publication, error) {
-	return collect(ctx, db, scanPublication, "listing publications", selectPublished, d[:])
+	return collect(ctx, db, stored.ScanPublication, "listing publications", selectPublished, d[:])
 }
 
 // Withdraw implements catalog.Publications.
@@ -143,7 +143,7 @@ func (db *DB) Withdraw(ctx context.Context, image asset.ID, preset, destination 
 		b := t.batch()
 		b.Queue(withdrawSome, image[:], time.Now().UnixMilli(), preset, destination)
 		b.Queue(selectWithdrawn, image[:], preset, destination).Query(func(rows pgx.Rows) (err error) {
-			withdrawn, err = gather(rows, scanPublication)
+			withdrawn, err = gather(rows, stored.ScanPublication)
 			return err
 		})
 		return t.finish(b)
@@ -167,7 +167,7 @@ func (db *DB) ListPublications(ctx context.Context, q catalog.PublicationQuery) 
 	if q.State != nil {
 		text, args = listPublicationsIn, append(args, int16(*q.State))
 	}
-	return collect(ctx, db, scanPublication, "listing publications", text, args...)
+	return collect(ctx, db, stored.ScanPublication, "listing publications", text, args...)
 }
 
 // CountPublications implements catalog.Reconciliation.
@@ -199,24 +199,4 @@ func (db *DB) UnknownNames(ctx context.Context, destination string, names []stri
 		}
 	}
 	return unknown, nil
-}
-
-// scanPublication reads a row of publicationColumns.
-func scanPublication(s scanner) (catalog.Publication, error) {
-	var (
-		p             catalog.Publication
-		image, digest []byte
-		updated       int64
-	)
-	err := s.Scan(&image, &p.Preset, &p.Destination, &p.Owner, &p.Name, &digest, &p.Bytes, &p.State, &updated)
-	if err != nil {
-		return catalog.Publication{}, err
-	}
-	if len(image) != len(p.Image) || len(digest) != len(p.Digest) {
-		return catalog.Publication{}, stored.Damaged(nil)
-	}
-	copy(p.Image[:], image)
-	copy(p.Digest[:], digest)
-	p.Updated = stored.Time(updated)
-	return p, nil
 }

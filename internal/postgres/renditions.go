@@ -9,7 +9,6 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
-	"safelight/internal/format"
 )
 
 // checkImage adds to a batch that an image of the owner must be there, and
@@ -29,7 +28,7 @@ func otherOptions(preset string) error {
 	return fault.New(fault.Conflict, "the preset %q has been rendered with other options meanwhile", preset)
 }
 
-// renditionRow are the values of renditionColumns.
+// renditionRow are the values of stored.RenditionColumns.
 func renditionRow(r *catalog.Rendition) []any {
 	return []any{
 		r.Image[:], r.Preset, r.Variant[:], r.Source[:], r.Options, r.Format.String(), r.Width, r.Height, r.Pages, r.Bytes,
@@ -83,7 +82,7 @@ func (db *DB) KeptVariant(ctx context.Context, v asset.VariantKey) (catalog.Rend
 }
 
 func (db *DB) rendition(ctx context.Context, text string, args ...any) (catalog.Rendition, error) {
-	r, err := one(ctx, db, scanRendition, "looking for a rendition", text, args...)
+	r, err := one(ctx, db, stored.ScanRendition, "looking for a rendition", text, args...)
 	if fault.Of(err) == fault.NotFound {
 		err = noRendition()
 	}
@@ -94,16 +93,16 @@ func noRendition() error { return fault.New(fault.NotFound, "there is no such re
 
 // RenditionsOf implements catalog.Renditions.
 func (db *DB) RenditionsOf(ctx context.Context, owner string, image asset.ID) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, "listing renditions", selectRenditions, image[:], owner)
+	return collect(ctx, db, stored.ScanRendition, "listing renditions", selectRenditions, image[:], owner)
 }
 
 // RenditionsWith implements catalog.Expiry.
 func (db *DB) RenditionsWith(ctx context.Context, d asset.Digest) ([]catalog.Rendition, error) {
-	list, err := collect(ctx, db, scanRendition, "listing renditions", selectRenditionsWith, d[:], catalog.MaxUses)
+	list, err := collect(ctx, db, stored.ScanRendition, "listing renditions", selectRenditionsWith, d[:], catalog.MaxUses)
 	if err != nil {
 		return nil, err
 	}
-	more, err := collect(ctx, db, scanRendition, "listing renditions", selectAlternativesWith, d[:], catalog.MaxUses)
+	more, err := collect(ctx, db, stored.ScanRendition, "listing renditions", selectAlternativesWith, d[:], catalog.MaxUses)
 	return append(list, more...), err
 }
 
@@ -123,28 +122,4 @@ func (db *DB) ImagesAfter(ctx context.Context, after asset.ID, limit int) ([]ass
 // UnknownRenditions implements catalog.Janitor.
 func (db *DB) UnknownRenditions(ctx context.Context, digests []asset.Digest) ([]asset.Digest, error) {
 	return collect(ctx, db, scanDigest, "looking for renditions", selectUnknownRenditions, digestBytes(digests))
-}
-
-// scanRendition reads a row of renditionColumns.
-func scanRendition(s scanner) (catalog.Rendition, error) {
-	var (
-		r                              catalog.Rendition
-		image, variant, source, digest []byte
-		name                           string
-		created                        int64
-	)
-	err := s.Scan(&image, &r.Preset, &variant, &source, &r.Options, &name, &r.Width, &r.Height, &r.Pages, &r.Bytes,
-		&digest, &created, &r.FirstBytes, &r.Encoder, &r.Note)
-	if err != nil {
-		return catalog.Rendition{}, err
-	}
-	if len(image) != len(r.Image) || len(variant) != len(r.Variant) || len(source) != len(r.Source) || len(digest) != len(r.Digest) {
-		return catalog.Rendition{}, stored.Damaged(nil)
-	}
-	copy(r.Image[:], image)
-	copy(r.Variant[:], variant)
-	copy(r.Source[:], source)
-	copy(r.Digest[:], digest)
-	r.Format, r.Created = format.Parse(name), stored.Time(created)
-	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
 
@@ -37,10 +38,10 @@ func (db *DB) PutAlternatives(ctx context.Context, owner string, main catalog.Re
 
 // AlternativesTo implements catalog.Renditions.
 func (db *DB) AlternativesTo(ctx context.Context, main asset.VariantKey) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, selectAlternativesTo, main[:], catalog.MaxUses)
+	return collect(ctx, db, stored.ScanRendition, selectAlternativesTo, main[:], catalog.MaxUses)
 }
 
 // AlternativesOf implements catalog.Renditions.
 func (db *DB) AlternativesOf(ctx context.Context, owner string, image asset.ID) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, selectAlternativesOf, image[:], owner)
+	return collect(ctx, db, stored.ScanRendition, selectAlternativesOf, image[:], owner)
 }

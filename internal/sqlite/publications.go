@@ -24,7 +24,7 @@ func (t *tx) intend(p catalog.Publication) error {
 		return err
 	}
 	now := time.Now().UnixMilli()
-	earlier, err := scanPublication(t.row(sqlLoadPublication, p.Image[:], p.Preset, p.Destination))
+	earlier, err := stored.ScanPublication(t.row(sqlLoadPublication, p.Image[:], p.Preset, p.Destination))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		if err := t.checkName(p); err != nil {
@@ -72,7 +72,7 @@ func (db *DB) Confirm(ctx context.Context, p catalog.Publication) (bool, error) 
 	var confirmed bool
 	err := db.writer.do(ctx, func(t *tx) error {
 		confirmed = false
-		row, err := scanPublication(t.row(sqlLoadPublication, p.Image[:], p.Preset, p.Destination))
+		row, err := stored.ScanPublication(t.row(sqlLoadPublication, p.Image[:], p.Preset, p.Destination))
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil
@@ -92,12 +92,12 @@ func (db *DB) Confirm(ctx context.Context, p catalog.Publication) (bool, error) 
 
 // PublicationsOf implements catalog.Publications.
 func (db *DB) PublicationsOf(ctx context.Context, image asset.ID) ([]catalog.Publication, error) {
-	return collect(ctx, db, scanPublication, selectPublicationsOf, image[:])
+	return collect(ctx, db, stored.ScanPublication, selectPublicationsOf, image[:])
 }
 
 // Published implements catalog.Publications.
 func (db *DB) Published(ctx context.Context, d asset.Digest) ([]catalog.Publication, error) {
-	return collect(ctx, db, scanPublication, selectPublished, d[:])
+	return collect(ctx, db, stored.ScanPublication, selectPublished, d[:])
 }
 
 // Withdraw implements catalog.Publications.
@@ -109,7 +109,7 @@ func (db *DB) Withdraw(ctx context.Context, image asset.ID, preset, destination 
 		if err != nil {
 			return err
 		}
-		list, err := gatherRows(rows, scanPublication)
+		list, err := gatherRows(rows, stored.ScanPublication)
 		if err != nil {
 			return err
 		}
@@ -147,7 +147,7 @@ func (db *DB) ListPublications(ctx context.Context, q catalog.PublicationQuery) 
 	if q.State != nil {
 		text, args = listPublicationsIn, append(args, *q.State)
 	}
-	return collect(ctx, db, scanPublication, text, args...)
+	return collect(ctx, db, stored.ScanPublication, text, args...)
 }
 
 // CountPublications implements catalog.Reconciliation.
@@ -180,24 +180,4 @@ func (db *DB) UnknownNames(ctx context.Context, destination string, names []stri
 		}
 	}
 	return unknown, nil
-}
-
-// scanPublication reads a row of publicationColumns.
-func scanPublication(s scanner) (catalog.Publication, error) {
-	var (
-		p             catalog.Publication
-		image, digest []byte
-		updated       int64
-	)
-	err := s.Scan(&image, &p.Preset, &p.Destination, &p.Owner, &p.Name, &digest, &p.Bytes, &p.State, &updated)
-	if err != nil {
-		return catalog.Publication{}, err
-	}
-	if len(image) != len(p.Image) || len(digest) != len(p.Digest) {
-		return catalog.Publication{}, stored.Damaged(nil)
-	}
-	copy(p.Image[:], image)
-	copy(p.Digest[:], digest)
-	p.Updated = stored.Time(updated)
-	return p, nil
 }

@@ -1,18 +1,14 @@
 package sqlite
 
-// renditionColumns and publicationColumns make rows for scanRendition and
-// scanPublication.
-const (
-	renditionColumns   = `image_id, preset, variant, source, options, format, width, height, pages, bytes, digest, created, first_bytes, encoder, note`
-	publicationColumns = `image_id, preset, destination, owner, name, digest, bytes, state, updated`
+import "safelight/internal/catalog/stored"
 
-	ofPublication = ` WHERE image_id = ? AND preset = ? AND destination = ?`
-)
+// ofPublication names a row of publications.
+const ofPublication = ` WHERE image_id = ? AND preset = ? AND destination = ?`
 
 // Texts of the writer's statements about renditions and publications; they have
 // their numbers in statements.go.
 const (
-	textPutRendition = `INSERT INTO renditions (` + renditionColumns + `)
+	textPutRendition = `INSERT INTO renditions (` + stored.RenditionColumns + `)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (image_id, preset) DO UPDATE SET (variant, source, options, format, width, height, pages, bytes,
 			digest, created, first_bytes, encoder, note) = (excluded.variant, excluded.source, excluded.options,
@@ -23,50 +19,50 @@ const (
 	textHasRendition        = `SELECT EXISTS (SELECT 1 FROM renditions WHERE image_id = ? AND preset = ? AND variant = ?)`
 	textOutdateAlternatives = `DELETE FROM alternatives WHERE image_id = ? AND preset = ? AND main <> ?`
 	textDropAlternatives    = `DELETE FROM alternatives WHERE image_id = ? AND preset = ?`
-	textPutAlternative      = `INSERT INTO alternatives (` + renditionColumns + `, main)
+	textPutAlternative      = `INSERT INTO alternatives (` + stored.RenditionColumns + `, main)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	textHasImage        = `SELECT EXISTS (SELECT 1 FROM images WHERE id = ? AND owner = ?)`
-	textLoadPublication = `SELECT ` + publicationColumns + ` FROM publications` + ofPublication
+	textLoadPublication = `SELECT ` + stored.PublicationColumns + ` FROM publications` + ofPublication
 	// A name can't be another's folder either: ?3 and ?4 are the range of names
 	// below ?2.
 	textNameTaken = `SELECT image_id, owner, state FROM publications
 		WHERE destination = ?1 AND (name = ?2 OR name >= ?3 AND name < ?4) LIMIT 1`
-	textInsertPublication = `INSERT INTO publications (` + publicationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	textInsertPublication = `INSERT INTO publications (` + stored.PublicationColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	textMovePublication   = `UPDATE publications SET digest = ?, bytes = ?, state = ?, updated = ?` + ofPublication
 	textWithdrawOne       = `UPDATE publications SET state = 2, updated = ?` + ofPublication + ` AND state <> 2`
 	textWithdrawAll       = `UPDATE publications SET state = 2, updated = ? WHERE image_id = ? AND state <> 2`
 	textForgetPublication = `DELETE FROM publications` + ofPublication + ` AND state = 2 AND updated = ?`
-	textPublicationsOf    = `SELECT ` + publicationColumns + ` FROM publications WHERE image_id = ? ORDER BY preset, destination`
+	textPublicationsOf    = `SELECT ` + stored.PublicationColumns + ` FROM publications WHERE image_id = ? ORDER BY preset, destination`
 )
 
 // Statements of the readers about renditions and publications.
 const (
-	selectRendition = `SELECT ` + renditionColumns + ` FROM renditions r WHERE image_id = ? AND preset = ?
+	selectRendition = `SELECT ` + stored.RenditionColumns + ` FROM renditions r WHERE image_id = ? AND preset = ?
 		AND EXISTS (SELECT 1 FROM images WHERE id = r.image_id AND owner = ?)`
-	selectRenditions = `SELECT ` + renditionColumns + ` FROM renditions r WHERE image_id = ?
+	selectRenditions = `SELECT ` + stored.RenditionColumns + ` FROM renditions r WHERE image_id = ?
 		AND EXISTS (SELECT 1 FROM images WHERE id = r.image_id AND owner = ?) ORDER BY preset`
-	selectKept = `SELECT ` + renditionColumns + ` FROM renditions WHERE variant = ?
+	selectKept = `SELECT ` + stored.RenditionColumns + ` FROM renditions WHERE variant = ?
 		ORDER BY encoder = '', bytes, image_id, preset LIMIT 1`
-	selectRenditionsWith  = `SELECT ` + renditionColumns + ` FROM renditions WHERE digest = ? LIMIT ?`
+	selectRenditionsWith  = `SELECT ` + stored.RenditionColumns + ` FROM renditions WHERE digest = ? LIMIT ?`
 	selectRenditionDigest = `SELECT EXISTS (SELECT 1 FROM renditions WHERE digest = ?1)
 		OR EXISTS (SELECT 1 FROM alternatives WHERE digest = ?1)`
 
-	selectAlternativesTo = `SELECT ` + renditionColumns + ` FROM alternatives WHERE main = ? ORDER BY bytes, format LIMIT ?`
-	selectAlternativesOf = `SELECT ` + renditionColumns + ` FROM alternatives a WHERE image_id = ?
+	selectAlternativesTo = `SELECT ` + stored.RenditionColumns + ` FROM alternatives WHERE main = ? ORDER BY bytes, format LIMIT ?`
+	selectAlternativesOf = `SELECT ` + stored.RenditionColumns + ` FROM alternatives a WHERE image_id = ?
 		AND EXISTS (SELECT 1 FROM images WHERE id = a.image_id AND owner = ?) ORDER BY preset, format`
-	selectKeptAlternative  = `SELECT ` + renditionColumns + ` FROM alternatives WHERE variant = ? ORDER BY bytes, image_id, preset LIMIT 1`
-	selectAlternativesWith = `SELECT ` + renditionColumns + ` FROM alternatives WHERE digest = ? LIMIT ?`
+	selectKeptAlternative  = `SELECT ` + stored.RenditionColumns + ` FROM alternatives WHERE variant = ? ORDER BY bytes, image_id, preset LIMIT 1`
+	selectAlternativesWith = `SELECT ` + stored.RenditionColumns + ` FROM alternatives WHERE digest = ? LIMIT ?`
 
 	selectPublicationsOf = textPublicationsOf
-	selectPublished      = `SELECT ` + publicationColumns + ` FROM publications WHERE state = 1 AND digest = ? ORDER BY image_id, preset, destination`
+	selectPublished      = `SELECT ` + stored.PublicationColumns + ` FROM publications WHERE state = 1 AND digest = ? ORDER BY image_id, preset, destination`
 	selectPublishedName  = `SELECT EXISTS (SELECT 1 FROM publications WHERE destination = ? AND name = ?)`
 
 	// ?1 to ?3 are the cursor, ?4 the time, ?5 the limit, ?6 the state.
-	listPublications = `SELECT ` + publicationColumns + ` FROM publications
+	listPublications = `SELECT ` + stored.PublicationColumns + ` FROM publications
 		WHERE (image_id, preset, destination) > (?1, ?2, ?3) AND updated < ?4
 		ORDER BY image_id, preset, destination LIMIT ?5`
-	listPublicationsIn = `SELECT ` + publicationColumns + ` FROM publications
+	listPublicationsIn = `SELECT ` + stored.PublicationColumns + ` FROM publications
 		WHERE state = ?6 AND (image_id, preset, destination) > (?1, ?2, ?3) AND updated < ?4
 		ORDER BY image_id, preset, destination LIMIT ?5`
 	countPublications = `SELECT count(*) FROM publications WHERE state IN (0, 1, 2)`

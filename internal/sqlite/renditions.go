@@ -8,7 +8,6 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
-	"safelight/internal/format"
 )
 
 // PutRendition implements catalog.Renditions.
@@ -46,15 +45,15 @@ func (t *tx) checkImage(owner string, id asset.ID) error {
 
 // RenditionOf implements catalog.Renditions.
 func (db *DB) RenditionOf(ctx context.Context, owner string, image asset.ID, preset string) (catalog.Rendition, error) {
-	r, err := scanRendition(db.reads[selectRendition].QueryRowContext(ctx, image[:], preset, owner))
+	r, err := stored.ScanRendition(db.reads[selectRendition].QueryRowContext(ctx, image[:], preset, owner))
 	return r, noRendition(err)
 }
 
 // KeptVariant implements catalog.Renditions.
 func (db *DB) KeptVariant(ctx context.Context, v asset.VariantKey) (catalog.Rendition, error) {
-	r, err := scanRendition(db.reads[selectKept].QueryRowContext(ctx, v[:]))
+	r, err := stored.ScanRendition(db.reads[selectKept].QueryRowContext(ctx, v[:]))
 	if err == sql.ErrNoRows {
-		r, err = scanRendition(db.reads[selectKeptAlternative].QueryRowContext(ctx, v[:]))
+		r, err = stored.ScanRendition(db.reads[selectKeptAlternative].QueryRowContext(ctx, v[:]))
 	}
 	return r, noRendition(err)
 }
@@ -68,16 +67,16 @@ func noRendition(err error) error {
 
 // RenditionsOf implements catalog.Renditions.
 func (db *DB) RenditionsOf(ctx context.Context, owner string, image asset.ID) ([]catalog.Rendition, error) {
-	return collect(ctx, db, scanRendition, selectRenditions, image[:], owner)
+	return collect(ctx, db, stored.ScanRendition, selectRenditions, image[:], owner)
 }
 
 // RenditionsWith implements catalog.Expiry.
 func (db *DB) RenditionsWith(ctx context.Context, d asset.Digest) ([]catalog.Rendition, error) {
-	list, err := collect(ctx, db, scanRendition, selectRenditionsWith, d[:], catalog.MaxUses)
+	list, err := collect(ctx, db, stored.ScanRendition, selectRenditionsWith, d[:], catalog.MaxUses)
 	if err != nil {
 		return nil, err
 	}
-	more, err := collect(ctx, db, scanRendition, selectAlternativesWith, d[:], catalog.MaxUses)
+	more, err := collect(ctx, db, stored.ScanRendition, selectAlternativesWith, d[:], catalog.MaxUses)
 	return append(list, more...), err
 }
 
@@ -127,28 +126,4 @@ func gatherRows[T any](rows *sql.Rows, scan func(scanner) (T, error)) ([]T, erro
 		list = append(list, item)
 	}
 	return list, classify(rows.Err(), "reading the catalog")
-}
-
-// scanRendition reads a row of renditionColumns.
-func scanRendition(s scanner) (catalog.Rendition, error) {
-	var (
-		r                              catalog.Rendition
-		image, variant, source, digest []byte
-		name                           string
-		created                        int64
-	)
-	err := s.Scan(&image, &r.Preset, &variant, &source, &r.Options, &name, &r.Width, &r.Height, &r.Pages, &r.Bytes,
-		&digest, &created, &r.FirstBytes, &r.Encoder, &r.Note)
-	if err != nil {
-		return catalog.Rendition{}, err
-	}
-	if len(image) != len(r.Image) || len(variant) != len(r.Variant) || len(source) != len(r.Source) || len(digest) != len(r.Digest) {
-		return catalog.Rendition{}, stored.Damaged(nil)
-	}
-	copy(r.Image[:], image)
-	copy(r.Variant[:], variant)
-	copy(r.Source[:], source)
-	copy(r.Digest[:], digest)
-	r.Format, r.Created = format.Parse(name), stored.Time(created)
-	return r, nil
 }

@@ -35,7 +35,7 @@ func imageRow(img asset.Image) (row, error) {
 }
 
 // scanner is a *sql.Row or *sql.Rows.
-type scanner interface{ Scan(...any) error }
+type scanner = stored.Scanner
 
 // scanImage reads a row of imageColumns.
 func scanImage(s scanner) (asset.Image, error) {
