@@ -47,7 +47,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.db, a.shared = db, db
+	a.db, a.shared, a.home.Fence = db, db, db
 	a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash/maphash"
 	"io"
 	"path"
@@ -17,7 +18,7 @@ import (
 // Home is the store of blobs that are named by their SHA-256, as all services
 // share it. It adds two promises: a blob whose bytes are not what its name says
 // is not given out, and the sweep removes nothing that an upload is about to
-// refer to. It is safe for concurrent use, within one process.
+// refer to. It is safe for concurrent use.
 type Home struct {
 	Store
 	// Recall, if not nil, brings bytes back whose copy here was removed since
@@ -25,6 +26,9 @@ type Home struct {
 	// the name promises, and fault.NotFound for what lies nowhere. Set it before
 	// the first use.
 	Recall func(ctx context.Context, name string) (Reader, error)
+	// Fence, if not nil, does for the processes that share the store what Keep
+	// and Remove do for each other in this one. Set it before the first use.
+	Fence Fence
 
 	seed  maphash.Seed
 	locks [256]sync.RWMutex // striped over digests; held for reading by uploads, for writing by the sweep
@@ -131,17 +135,50 @@ func (s *Home) Keep(name string) (release func()) {
 	return l.RUnlock
 }
 
+// Fence keeps other processes from referring to bytes while they are removed.
+type Fence interface {
+	// Raise announces that all forms of the bytes of a digest (in hexadecimal)
+	// may be removed. Rows that refer to them are stored before it returns, or
+	// not before lower has: until then, storing one is fault.Unavailable. Should
+	// lower not be called, that ends by itself, when no request to a store can
+	// have an effect any more. fault.Conflict tells that another process is at it.
+	Raise(ctx context.Context, digest string) (lower func(context.Context) error, err error)
+}
+
+// removeTime is how long a store gets for a removal, where other processes wait.
+const removeTime = time.Minute
+
 // Remove deletes a blob if unused (or not needed here any more) still holds
 // while no upload of that name is under way, unless it was committed at or after a time.
 func (s *Home) Remove(ctx context.Context, name string, unless time.Time, unused func() (bool, error)) (bool, error) {
 	l := s.lock(name)
 	l.Lock()
 	defer l.Unlock()
-	if ok, err := unused(); err != nil || !ok {
+	lower, err := s.raise(ctx, name)
+	if fault.Of(err) == fault.Conflict && err != nil {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
+	}
+	if ok, err := unused(); err != nil || !ok {
+		return false, errors.Join(err, lower(context.WithoutCancel(ctx)))
 	}
 	s.mu.Lock()
 	delete(s.sound, name)
 	s.mu.Unlock()
-	return s.Store.Delete(ctx, name, unless)
+	deleting, cancel := context.WithTimeout(ctx, removeTime)
+	defer cancel()
+	gone, err := s.Store.Delete(deleting, name, unless)
+	if err != nil {
+		return false, err // it may still happen, so the fence stands for its time
+	}
+	return gone, lower(context.WithoutCancel(ctx))
+}
+
+func (s *Home) raise(ctx context.Context, name string) (lower func(context.Context) error, err error) {
+	if s.Fence == nil {
+		return func(context.Context) error { return nil }, nil
+	}
+	return s.Fence.Raise(ctx, path.Base(name))
 }

@@ -61,7 +61,7 @@ func (db *DB) Plans(t *testing.T) map[string][]string {
 		selectReleased, selectUnknown, selectUse, countImages, selectPing, forgetBlob, dropReplays,
 		commitReplays, commitReplayed, commitKeys, commitVictims, commitLockBlobs, commitUseBlobs, commitPlaceBlobs, commitDeleteImages,
 		commitInsertImages, commitInsertTags, commitInsertKeys, commitPutReplays, commitReleaseBlobs, commitWithdraw, commitDropOutputs,
-		lockImage, putRendition, lockRendition, outdateAlternatives, dropAlternatives, putAlternative,
+		fenceExclusive, fenceShared, selectRemovals, putRemoval, dropRemoval, lockImage, putRendition, lockRendition, outdateAlternatives, dropAlternatives, putAlternative,
 		loadPublication, nameTaken, insertPublication, movePublication, withdrawSome, selectWithdrawn, forgetPublication,
 		selectRendition, selectRenditions, selectKept, selectRenditionsWith, selectUnknownRenditions,
 		selectAlternativesTo, selectAlternativesOf, selectKeptAlternative, selectAlternativesWith,
