@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,6 +43,13 @@ func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
 // Whole are the statements that may read a whole table.
 var Whole = map[string]bool{selectPing: true, countPublications: true}
+
+// WithClock has open make a queue on a node whose clock is off by so much.
+func WithClock(off time.Duration, open func()) {
+	defer func(before func() time.Time) { nodeClock = before }(nodeClock)
+	nodeClock = func() time.Time { return time.Now().Add(off) }
+	open()
+}
 
 // Plans asks how each statement finds its rows.
 func (db *DB) Plans(t *testing.T) map[string][]string {
