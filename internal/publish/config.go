@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"safelight/internal/asset"
 	"safelight/internal/fault"
 )
 
@@ -25,6 +26,21 @@ type Destination struct {
 	Name string `koanf:"name"`
 	// Sources tells whether originals are published too; nil is true.
 	Sources *bool `koanf:"sources"`
+	// Only says of which images; empty is of all.
+	Only Rule `koanf:"only"`
+}
+
+// Rule picks images by what never changes of them. An image must meet every list
+// that is not empty, by any of its entries.
+type Rule struct {
+	Owners     []string `koanf:"owners"`
+	Categories []string `koanf:"categories"` // "" is images without one
+}
+
+// meets tells whether the rule picks an image.
+func (r Rule) meets(img asset.Image) bool {
+	return (len(r.Owners) == 0 || slices.Contains(r.Owners, img.Owner)) &&
+		(len(r.Categories) == 0 || slices.Contains(r.Categories, img.Category))
 }
 
 // DefaultName gives every object a name of its own.
@@ -34,8 +50,7 @@ const DefaultName = "{yyyy}/{mm}/{dd}/{id}/{preset}.{ext}"
 // destinations.
 func DefaultConfig() Config { return Config{Destinations: map[string]Destination{}} }
 
-// TakesSources tells whether originals are published there.
-func (d Destination) TakesSources() bool { return d.Sources == nil || *d.Sources }
+func (d Destination) takesSources() bool { return d.Sources == nil || *d.Sources }
 
 func (d Destination) template() (*template, error) {
 	if d.Name == "" {
@@ -145,7 +160,7 @@ func checkDestination(name string, d Destination, presets []string) error {
 	if len(presets) > 0 && !t.has("preset") {
 		return fault.New(fault.Invalid, "name: the template needs {preset}, or an image's objects would all have the same name")
 	}
-	if d.TakesSources() && slices.Contains(presets, original) {
+	if d.takesSources() && slices.Contains(presets, original) {
 		return fault.New(fault.Invalid, "a preset named %q would get the name of the original; rename it, or set sources: false", original)
 	}
 	return nil
