@@ -27,7 +27,7 @@ var layers = [][]string{
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "e2e"}
+var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "faultproxy", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -41,6 +41,7 @@ var within = map[string][]string{
 	"remote":         {"ingest", "purge"},
 	"pipeline":       {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":     {"breaker"},
+	"postgres":       {"breaker"},
 	"cdkblob":        {"objectblob", "breaker"},
 	"ossblob":        {"objectblob", "breaker"},
 	"codec":          {"codec/wire", "codec/sandbox"},

@@ -81,7 +81,7 @@ func (a *App) observeDatabase(m *telemetry.Metrics) {
 		s := a.shared.Stats()
 		return telemetry.Connections{
 			Acquired: s.Acquired, Idle: s.Idle, Total: s.Total, Max: s.Max,
-			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts,
+			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts, Stops: s.Stops,
 		}
 	})
 }

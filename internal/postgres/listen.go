@@ -64,7 +64,10 @@ func closeConn(conn *pgx.Conn) error {
 // was lost.
 func (q *Tasks) hear(ctx context.Context, conn *pgx.Conn) {
 	for {
-		err := q.receive(ctx, conn)
+		hearing, cancel := context.WithCancel(ctx)
+		q.db.deaf.Store(&cancel)
+		err := q.receive(hearing, conn)
+		cancel()
 		_ = closeConn(conn)
 		if ctx.Err() != nil {
 			return
