@@ -70,12 +70,12 @@ func (a *App) bucket(address string, b *breaker.Breaker, name string, metrics *t
 	spool := filepath.Join(a.config.Data, "spool")
 	if strings.HasPrefix(address, "oss:") {
 		return func() (closingStore, error) {
-			return ossblob.Open(ossblob.Options{URL: address, Config: a.config.Objects, Spool: spool, Breaker: b})
+			return ossblob.Open(ossblob.Options{URL: address, Config: a.config.Objects, Spool: spool, Breaker: b, Log: a.log})
 		}
 	}
 	return func() (closingStore, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), openTime)
 		defer cancel()
-		return cdkblob.Open(ctx, cdkblob.Options{URL: address, Config: a.config.Objects, Spool: spool, Breaker: b})
+		return cdkblob.Open(ctx, cdkblob.Options{URL: address, Config: a.config.Objects, Spool: spool, Breaker: b, Log: a.log})
 	}
 }
