@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"safelight/internal/asset"
@@ -48,6 +49,7 @@ type App struct {
 	store   blob.Store
 	blobs   *blobcache.Cache
 	home    *blob.Home
+	reached atomic.Bool // the home store has answered once
 	db      database
 	codec   *codec.Pool
 	disk    *diskcache.Cache
@@ -102,7 +104,7 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, fmt.Errorf("the data directory can't be used: %w", err)
 	}
 	metrics := telemetry.New(version)
-	if err := a.openHome(metrics); err != nil {
+	if err := a.openHome(ctx, metrics); err != nil {
 		return nil, err
 	}
 	if err := a.openDatabase(ctx); err != nil {

@@ -49,7 +49,10 @@ var errFound = errors.New("there is one")
 // checkRecompress warns when sources are to be recompressed, or have been, and
 // that can't be done.
 func (a *App) checkRecompress(ctx context.Context) error {
-	any, err := a.anyRecompressed(ctx)
+	any, err := true, error(nil) // what can't be told now may be
+	if a.reached.Load() {
+		any, err = a.anyRecompressed(ctx)
+	}
 	if err != nil {
 		return err
 	}

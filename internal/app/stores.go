@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"safelight/internal/asset"
@@ -68,7 +67,7 @@ func (a *App) spool() string { return filepath.Join(a.config.Data, "spool") }
 // openHome opens the home store: the data directory, or where the settings store.*
 // say. A home elsewhere that can't be reached does not keep the server from
 // starting: it serves what it has, and answers the rest as unavailable.
-func (a *App) openHome(metrics *telemetry.Metrics) error {
+func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 	var err error
 	a.blobs, err = blobcache.Open(blobcache.Config{
 		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(),
@@ -91,6 +90,7 @@ func (a *App) openHome(metrics *telemetry.Metrics) error {
 		a.store = blob.NewSplit(a.store, a.homeAt(a.config.Store.Renditions, "store.renditions", metrics))
 	}
 	a.home = blob.NewHome(a.store)
+	a.greetHome(ctx)
 	return nil
 }
 
@@ -103,7 +103,7 @@ func (a *App) homeAt(address, setting string, metrics *telemetry.Metrics) blob.S
 	o := StoreOptions{Node: a.config.Node, Spool: a.spool(), Objects: a.config.Objects}
 	bucket := config.Bucket(address)
 	if bucket {
-		o.Objects.Pause = min(o.Objects.Pause, homePause)
+		o.Objects.Pause, o.Objects.Attempts = min(o.Objects.Pause, homePause), min(o.Objects.Attempts, homeAttempts)
 		o.Breaker = objectblob.NewBreaker(o.Objects, setting, a.log)
 		metrics.Destination(setting, o.Breaker)
 	}
@@ -117,9 +117,12 @@ func (a *App) homeAt(address, setting string, metrics *telemetry.Metrics) blob.S
 	return blobcache.NewStore(late, a.blobs)
 }
 
-// homePause is how long a home in a bucket is left alone at most when it fails:
-// everything waits for it.
-const homePause = 3 * time.Second
+// Somebody waits for what is asked of a home in a bucket, so it is tried less often
+// than a destination before that fails, and left alone for a shorter time.
+const (
+	homeAttempts = 2
+	homePause    = 3 * time.Second
+)
 
 func (a *App) openPart(address, setting string, o StoreOptions) (blob.Store, error) {
 	if !config.Bucket(address) {
@@ -143,30 +146,44 @@ func (a *App) keepOpen(store ClosingStore, err error) (blob.Store, error) {
 	return store, nil
 }
 
+// reach looks whether the home store answers.
+func (a *App) reach(ctx context.Context) error {
+	err := pingStore(a.store)(ctx)
+	if err == nil && a.config.Store.Renditions != "" {
+		err = pingName(ctx, a.store, blob.RenditionName(asset.Digest{}.String()))
+	}
+	if err == nil {
+		a.reached.Store(true)
+	}
+	return err
+}
+
+// reachTime is how long a server waits at its start for its home store.
+const reachTime = 3 * time.Second
+
+// greetHome looks at the start whether the home store answers.
+func (a *App) greetHome(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if err := a.reach(ctx); err != nil {
+		a.log.Warn("the store of sources and renditions does not answer; what needs it is answered with 503 until it does", "error", err)
+	}
+}
+
 // storeChecks are what health tells of the home store. One that lies elsewhere is
 // that of all nodes, so a node that loses it is not taken out: it still serves what
 // it has. But no node is ready before it has reached it once.
 func (a *App) storeChecks() []httpapi.Check {
 	if a.config.Store.Sources == "" && a.config.Store.Renditions == "" {
-		return []httpapi.Check{{Name: "store", Ping: pingStore(a.store)}}
+		return []httpapi.Check{{Name: "store", Ping: a.reach}}
 	}
-	var reached atomic.Bool
-	ping := func(ctx context.Context) error {
-		err := pingStore(a.store)(ctx)
-		if err == nil && a.config.Store.Renditions != "" {
-			err = pingName(ctx, a.store, blob.RenditionName(asset.Digest{}.String()))
-		}
-		if err == nil {
-			reached.Store(true)
-		}
-		return err
-	}
-	return []httpapi.Check{{Name: "store", Ping: ping, Optional: true}, {Name: "store at start", Ping: func(ctx context.Context) error {
-		if reached.Load() {
+	atStart := func(ctx context.Context) error {
+		if a.reached.Load() {
 			return nil
 		}
-		return ping(ctx)
-	}}}
+		return a.reach(ctx)
+	}
+	return []httpapi.Check{{Name: "store", Ping: a.reach, Optional: true}, {Name: "store at start", Ping: atStart}}
 }
 
 // cachedBlobs are purged with an image as caches of renditions are.

@@ -26,6 +26,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/codec"
@@ -242,7 +243,12 @@ func newFixture(t *testing.T, s setup) *fixture {
 	c := codecs{&f.renders}
 	f.transcoder = &transcoder{}
 	small := recompress.New(home, f.db, f.transcoder, log)
-	home.Recall = recall.New(home, f.db, disk, log, small.Fetch, publisher.Fetch).Open
+	kept, err := blobcache.Open(blobcache.Config{Dir: t.TempDir(), MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	home.Recall = recall.New(kept, f.db, small.Fetch, publisher.Fetch).Open
 	rc := render.DefaultConfig()
 	purger := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Outputs: f.tasks, Caches: f.caches, Log: log, Farewell: func() []task.New { return f.Farewell() }})
 	deps := Deps{
