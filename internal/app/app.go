@@ -35,6 +35,7 @@ import (
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
 	"safelight/internal/purge"
+	"safelight/internal/recall"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/task"
@@ -148,7 +149,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
 	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Blobs: cachedBlobs{a.blobs}, Log: a.log,
+		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Blobs: recall.Purger{Cache: a.blobs}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()

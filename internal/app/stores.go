@@ -22,7 +22,6 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/objectblob"
 	"safelight/internal/ossblob"
-	"safelight/internal/recall"
 	"safelight/internal/telemetry"
 )
 
@@ -184,17 +183,6 @@ func (a *App) storeChecks() []httpapi.Check {
 		return a.reach(ctx)
 	}
 	return []httpapi.Check{{Name: "store", Ping: a.reach, Optional: true}, {Name: "store at start", Ping: atStart}}
-}
-
-// cachedBlobs are purged with an image as caches of renditions are.
-type cachedBlobs struct{ *blobcache.Cache }
-
-// Purge forgets a source in all its forms, and what was recalled of it.
-func (c cachedBlobs) Purge(_ context.Context, source asset.Digest) error {
-	c.Forget("", blob.SourceName(source.String()))
-	c.Forget("", blob.RecompressedName(source.String()))
-	c.ForgetPlace(recall.Place(source))
-	return nil
 }
 
 // observeStore registers what is counted of the home store.

@@ -89,12 +89,19 @@ func restartWithoutCaches(t *testing.T, s *server, env []string) *server {
 	if err := s.stop(); err != nil {
 		t.Fatalf("the server ended with %v\n%s", err, s.log)
 	}
+	emptyCaches(t, s.data)
+	return start(t, s.data, env...)
+}
+
+// emptyCaches removes what a server keeps of what lies elsewhere or can be made
+// again.
+func emptyCaches(t *testing.T, data string) {
+	t.Helper()
 	for _, dir := range []string{"blobs", "cache"} {
-		if err := os.RemoveAll(filepath.Join(s.data, dir)); err != nil {
+		if err := os.RemoveAll(filepath.Join(data, dir)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return start(t, s.data, env...)
 }
 
 // manySizes asks for ten sizes of a photo at once.
@@ -237,11 +244,79 @@ func TestCrashWithBucket(t *testing.T) {
 	if len(known.all) < n {
 		t.Errorf("only %d files were acknowledged in %d cycles: the load was no load", len(known.all), n)
 	}
-	left := func() (left []string) {
-		for _, f := range orphans(t, s, filepath.Join(storage.Dir, "photos")) {
-			left = append(left, f)
-		}
-		return append(left, filesUnder(t, filepath.Join(data, "blobs", "tmp"))...)
+	left := func() []string {
+		return append(orphans(t, s, filepath.Join(storage.Dir, "photos")), filesUnder(t, filepath.Join(data, "blobs", "tmp"))...)
 	}
 	eventually(t, func() bool { return len(left()) == 0 }, func() string { return fmt.Sprint("left after the sweep: ", left()) })
+}
+
+// TestWholeWayFromBucket has sources become JPEG XL in a bucket, be published to a
+// directory, expire, and come back: from the JPEG XL file while that is there, and
+// from the directory when the bucket has nothing or is away.
+func TestWholeWayFromBucket(t *testing.T) {
+	t.Parallel()
+	storage := s3test.Start(t)
+	published := t.TempDir()
+	env := homeEnv(storage.Bucket("photos", ""), "SAFELIGHT_PRESETS={thumb: w=96&format=jpeg}", "SAFELIGHT_PIPELINE_RECOMPRESS=jxl", "SAFELIGHT_PIPELINE_RECOMPRESS_AFTER=0s",
+		"SAFELIGHT_DESTINATIONS={archive: {url: 'file://"+published+"'}}", "SAFELIGHT_PIPELINE_EXPIRE=8s")
+	photo := jpegOf(t, scene(900, 600, 1))
+	s := start(t, "", env...)
+	needRecompression(t, s)
+	_, up := s.upload(file{name: "a.jpg", bytes: photo})
+	img := up[0]
+	objects := func(prefix string) (n int) {
+		for _, name := range storage.Objects("photos") {
+			if strings.HasPrefix(name, prefix) {
+				n++
+			}
+		}
+		return n
+	}
+	whole := func(what string) {
+		t.Helper()
+		if a := s.get(img.URL); a.status != 200 || !bytes.Equal(a.body, photo) {
+			t.Errorf("%s: the original: %d, %d bytes", what, a.status, len(a.body))
+		}
+		if a := s.get(img.URL + "?w=200"); a.status != 200 || decoded(t, a).Bounds().Dx() != 200 {
+			t.Errorf("%s: a rendition: %d", what, a.status)
+		}
+	}
+	eventually(t, func() bool { return objects("sources/") == 0 && objects("recompressed/") == 1 }, func() string { return s.log.String() })
+	s.kill()
+	emptyCaches(t, s.data)
+	s = start(t, s.data, env...)
+	whole("as JPEG XL")
+	eventually(t, func() bool { return len(storage.Objects("photos")) == 0 && s.settled(img.ID) }, func() string { return fmt.Sprint(storage.Objects("photos"), s.log) })
+	s.kill()
+	emptyCaches(t, s.data)
+	s = start(t, s.data, env...)
+	storage.Stop()
+	whole("expired, with the bucket away")
+}
+
+// TestHomeOnMount has the home on a file system that is not mounted when the server
+// starts: nothing is made in its place, and once it is there it is used.
+func TestHomeOnMount(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "mount", "safelight")
+	s := start(t, "", "SAFELIGHT_STORE_SOURCES=file://"+dir)
+	body := jpegOf(t, scene(60, 40, 1))
+	a, _ := s.upload(file{name: "a.jpg", bytes: body})
+	if a.status != http.StatusServiceUnavailable || !strings.Contains(string(a.body), "there is no directory") || s.get("/readyz").status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); err == nil {
+		t.Error("the directory was made")
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		a, _ := s.upload(file{name: "a.jpg", bytes: body})
+		return a.status == http.StatusCreated
+	}, func() string { return s.log.String() })
+	checkPicture(t, s, "a.jpg", body)
+	if s.get("/readyz").status != http.StatusOK || len(filesUnder(t, filepath.Join(dir, "sources"))) != 1 {
+		t.Errorf("health %s, %v", s.get("/healthz").body, filesUnder(t, dir))
+	}
 }
