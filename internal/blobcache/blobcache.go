@@ -21,7 +21,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -72,8 +71,9 @@ type Cache struct {
 
 	mu       sync.Mutex // guards what follows, and the names of entries' files
 	entries  map[string]*entry
-	recent   *list.List // of *entry, last used first
-	held     int64      // bytes of entries and of what is being fetched
+	places   map[string]map[string]struct{} // keys of entries, but for those of the store itself
+	recent   *list.List                     // of *entry, last used first
+	held     int64                          // bytes of entries and of what is being fetched
 	flights  map[string]*flight
 	changing map[string]*change
 	closed   bool
@@ -93,7 +93,7 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	c := &Cache{
 		dir: dir, max: cfg.MaxBytes, spare: cfg.SpareBytes, recent: list.New(),
-		entries: map[string]*entry{}, flights: map[string]*flight{}, changing: map[string]*change{},
+		entries: map[string]*entry{}, places: map[string]map[string]struct{}{}, flights: map[string]*flight{}, changing: map[string]*change{},
 	}
 	c.life, c.stop = context.WithCancel(context.Background())
 	if err := os.MkdirAll(filepath.Join(dir, tempDir), 0o750); err != nil {
@@ -214,20 +214,18 @@ func (c *Cache) forget(key string) {
 	}
 }
 
-// ForgetPlace drops what is kept of all names of a place.
+// ForgetPlace drops what is kept of all names of a place, which is not "".
 func (c *Cache) ForgetPlace(place string) {
-	prefix := keyOf(place, "")
+	place = placeOf(keyOf(place, ""))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key := range c.flights {
-		if strings.HasPrefix(key, prefix) {
+		if placeOf(key) == place {
 			c.detach(key)
 		}
 	}
-	for key := range c.entries {
-		if strings.HasPrefix(key, prefix) {
-			c.forget(key)
-		}
+	for key := range c.places[place] {
+		c.forget(key)
 	}
 }
 

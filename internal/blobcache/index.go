@@ -54,6 +54,15 @@ func keyOf(place, name string) string {
 	return key.String()
 }
 
+// placeOf is the part of a key that is its place; "" is the store itself.
+func placeOf(key string) string {
+	place, _, found := strings.Cut(key, ",,")
+	if !found {
+		return ""
+	}
+	return place
+}
+
 func (c *Cache) path(e *entry) string {
 	sum := hex.EncodeToString(e.sum[:])
 	return c.dir + "/" + sum[:2] + "/" + e.key + "." + sum
@@ -97,7 +106,7 @@ func (c *Cache) scan() error {
 			}
 			continue
 		}
-		c.entries[e.key] = e
+		c.list(e)
 		e.at = c.recent.PushBack(e)
 		c.held += e.bytes
 	}
@@ -140,6 +149,11 @@ func (c *Cache) drop(e *entry) {
 		return
 	}
 	delete(c.entries, e.key)
+	if place := placeOf(e.key); place != "" {
+		if delete(c.places[place], e.key); len(c.places[place]) == 0 {
+			delete(c.places, place)
+		}
+	}
 	c.recent.Remove(e.at)
 	c.held -= e.bytes
 	_ = os.Remove(c.path(e)) // what stays is found at the next start
@@ -155,10 +169,21 @@ func (c *Cache) lost(e *entry) {
 	}
 }
 
+// list has an entry found by its key, and by its place.
+func (c *Cache) list(e *entry) {
+	c.entries[e.key] = e
+	if place := placeOf(e.key); place != "" {
+		if c.places[place] == nil {
+			c.places[place] = map[string]struct{}{}
+		}
+		c.places[place][e.key] = struct{}{}
+	}
+}
+
 // insert takes an entry in whose file has its name and whose bytes are counted.
 func (c *Cache) insert(e *entry) {
 	e.touched = time.Now()
-	c.entries[e.key] = e
+	c.list(e)
 	e.at = c.recent.PushFront(e)
 }
 

@@ -3,6 +3,7 @@ package recompress
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,7 @@ func (s *Service) Fetch(ctx context.Context, name string, digest asset.Digest, t
 	switch {
 	case err == nil:
 		s.stats.restored.Add(1)
-	case !missing(err) && ctx.Err() == nil:
+	case !missing(err) && ctx.Err() == nil && !errors.As(err, new(*unread)):
 		s.stats.failed.Add(1)
 		s.home.Forget(smallName(digest)) // it may have come here damaged
 		s.log.Error("a source could not be restored from JPEG XL", "source", digest, "error", err)
@@ -58,7 +59,7 @@ func (s *Service) fetch(ctx context.Context, digest asset.Digest, to blob.Landin
 func (s *Service) restore(ctx context.Context, d asset.Digest, urgency Urgency) (*os.File, error) {
 	r, err := s.home.Store.Open(ctx, smallName(d))
 	if err != nil {
-		return nil, err
+		return nil, &unread{err}
 	}
 	defer r.Close()
 	file, err := s.transcode(ctx, urgency, plan.ToJPEG, r)
@@ -73,6 +74,12 @@ func (s *Service) restore(ctx context.Context, d asset.Digest, urgency Urgency) 
 	}
 	return nil, err
 }
+
+// unread is the error of a store that did not give the smaller form, which says
+// nothing about it.
+type unread struct{ error }
+
+func (u *unread) Unwrap() error { return u.error }
 
 // codeMemory is the pool's, for a picture that needs more than codec.memory_bytes.
 const codeMemory = "needs-memory"
