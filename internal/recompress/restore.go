@@ -30,7 +30,9 @@ func (s *Service) Fetch(ctx context.Context, name string, digest asset.Digest, t
 		s.stats.restored.Add(1)
 	case !missing(err) && ctx.Err() == nil && !errors.As(err, new(*unread)):
 		s.stats.failed.Add(1)
-		s.home.Forget(smallName(digest)) // it may have come here damaged
+		if blob.IsDamage(err) {
+			s.home.Forget(smallName(digest)) // it may have come here damaged
+		}
 		s.log.Error("a source could not be restored from JPEG XL", "source", digest, "error", err)
 	}
 	return err
