@@ -15,15 +15,16 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/cache"
 	"safelight/internal/codec"
 	"safelight/internal/config"
-	"safelight/internal/diskblob"
 	"safelight/internal/diskcache"
 	"safelight/internal/fastlane"
 	"safelight/internal/fault"
@@ -34,6 +35,7 @@ import (
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
 	"safelight/internal/purge"
+	"safelight/internal/recall"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/task"
@@ -45,8 +47,10 @@ import (
 type App struct {
 	config  config.Config
 	log     *slog.Logger
-	store   *diskblob.Store
+	store   blob.Store
+	blobs   *blobcache.Cache
 	home    *blob.Home
+	reached atomic.Bool // the home store has answered once
 	db      database
 	codec   *codec.Pool
 	disk    *diskcache.Cache
@@ -100,16 +104,15 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 	if err := os.MkdirAll(c.Data, 0o750); err != nil {
 		return nil, fmt.Errorf("the data directory can't be used: %w", err)
 	}
-	if a.store, err = diskblob.Open(diskblob.Config{Dir: c.Data, Node: c.Node}); err != nil {
+	metrics := telemetry.New(version)
+	if err := a.openHome(ctx, metrics); err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, a.store.Close)
-	a.home = blob.NewHome(a.store)
 	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
-	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.cacheDir(), MaxBytes: c.Cache.DiskBytes}); err != nil {
+	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.ownDir("cache"), MaxBytes: c.Cache.DiskBytes}); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.disk.Close)
@@ -117,11 +120,11 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.codec.Close)
-	return a, a.serve(ctx, version)
+	return a, a.serve(ctx, version, metrics)
 }
 
 // serve makes the services and the transport over what is open.
-func (a *App) serve(ctx context.Context, version string) error {
+func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metrics) error {
 	secret, err := a.db.Secret(ctx, "ids", func() []byte {
 		b := make([]byte, 32)
 		_, _ = rand.Read(b)
@@ -146,11 +149,10 @@ func (a *App) serve(ctx context.Context, version string) error {
 	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
 	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
+		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Blobs: recall.Purger{Cache: a.blobs}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()
-	metrics := telemetry.New(version)
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)
 	a.observeDatabase(metrics)
@@ -182,7 +184,6 @@ func (a *App) serve(ctx context.Context, version string) error {
 func (a *App) checks() []httpapi.Check {
 	checks := []httpapi.Check{
 		{Name: "catalog", Ping: a.db.Ping},
-		{Name: "store", Ping: pingStore(a.store)},
 		{Name: "codec", Ping: func(context.Context) error {
 			if a.codec.Stats().Processes == 0 {
 				return fault.New(fault.Unavailable, "no codec process is running")
@@ -190,6 +191,7 @@ func (a *App) checks() []httpapi.Check {
 			return nil
 		}},
 	}
+	checks = append(checks, a.storeChecks()...)
 	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
 		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
 	}
@@ -202,12 +204,16 @@ func (a *App) checks() []httpapi.Check {
 // pingStore looks for a blob that there is none of.
 func pingStore(store blob.Store) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := store.Stat(ctx, blob.SourceName(asset.Digest{}.String()))
-		if fault.Of(err) == fault.NotFound {
-			return nil
-		}
-		return err
+		return pingName(ctx, store, blob.SourceName(asset.Digest{}.String()))
 	}
+}
+
+func pingName(ctx context.Context, store blob.Store, name string) error {
+	_, err := store.Stat(ctx, name)
+	if fault.Of(err) == fault.NotFound {
+		return nil
+	}
+	return err
 }
 
 // Run listens and answers until ctx ends, then stops in order: not ready, no

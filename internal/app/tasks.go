@@ -36,15 +36,13 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 
 // startPipeline makes the services that tasks are for, and the engine.
 func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
-	if err := a.openDestinations(metrics); err != nil {
-		return err
-	}
+	a.openDestinations(metrics)
 	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.log)
 	if err != nil {
 		return err
 	}
 	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
-	a.home.Recall = recall.New(a.home, a.db, a.disk, a.log, a.recompress.Fetch, publisher.Fetch).Open // what is here first
+	a.home.Recall = recall.New(a.blobs, a.db, a.recompress.Fetch, publisher.Fetch).Open // what is here first
 	if err := a.checkRecompress(ctx); err != nil {
 		return err
 	}

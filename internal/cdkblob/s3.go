@@ -111,7 +111,7 @@ func (s3Dialect) write(func(any) bool, objectblob.Content) {}
 func (s3Dialect) opened(r *blob.Reader, o *objectblob.Object) {
 	var out s3.GetObjectOutput
 	if r.As(&out) {
-		o.Version = aws.ToString(out.ETag)
+		o.Version, o.SHA256 = aws.ToString(out.ETag), out.Metadata[noted]
 		o.Asked, _ = awsmiddleware.GetServerTime(out.ResultMetadata)
 	}
 }

@@ -60,6 +60,7 @@ type Config struct {
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
 	Objects  objectblob.Config   `koanf:"objects"`
+	Store    Store               `koanf:"store"`
 	Remote   Remote              `koanf:"remote"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
@@ -91,6 +92,7 @@ func Default() Config {
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Remote: Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
+		Store:  DefaultStore(),
 		Tasks:  work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -221,10 +223,11 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Store.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
-		errs = append(errs, c.Publish.CheckPlaces(data))
+		places, err := c.Store.places(data)
+		errs = append(errs, err, c.Publish.CheckPlaces(places...))
 	}
 	for name, d := range c.Publish.Destinations {
 		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}

@@ -133,11 +133,7 @@ func Classify(err error, status int, code, bucket string) error {
 	case refused:
 		return fault.Wrap(fault.Internal, cause, "the bucket %s refused a request", bucket)
 	}
-	e := fault.Wrap(fault.Unavailable, cause, "the bucket %s can't be reached at the moment", bucket)
-	if status == 0 {
-		e.Code = codeUnanswered
-	}
-	return e
+	return fault.Wrap(fault.Unavailable, cause, "the bucket %s can't be reached at the moment", bucket)
 }
 
 func ofStatus(status int) verdict {

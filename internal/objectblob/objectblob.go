@@ -206,7 +206,7 @@ func (s *Store) head(ctx context.Context, key string) (o Object, err error) {
 
 // info leaves out fractions of seconds, which not every answer of a service has.
 func info(name string, o Object) blob.Info {
-	return blob.Info{Name: name, Bytes: o.Bytes, Modified: o.Modified.Truncate(time.Second)}
+	return blob.Info{Name: name, Bytes: o.Bytes, Modified: o.Modified.Truncate(time.Second), SHA256: o.SHA256}
 }
 
 // seenFor is how long a bucket that has answered is not looked for again.

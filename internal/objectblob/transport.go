@@ -11,9 +11,9 @@ import (
 // dialTime bounds the making of a connection and of its encryption.
 const dialTime = 10 * time.Second
 
-// Traffic counts the bytes of a store's connections, in both directions. It is
-// safe for concurrent use.
-type Traffic struct{ bytes atomic.Int64 }
+// Traffic counts the bytes that a store's connections have received and sent. It
+// is safe for concurrent use.
+type Traffic struct{ received, sent atomic.Int64 }
 
 // Tune sets a transport's times, so that a service which accepts connections and
 // says nothing holds up nobody for longer than stall, and has its bytes counted.
@@ -53,7 +53,7 @@ func (c *watched) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.Conn.Read(p)
-	c.traffic.bytes.Add(int64(n))
+	c.traffic.received.Add(int64(n))
 	return n, err
 }
 
@@ -62,6 +62,6 @@ func (c *watched) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.Conn.Write(p)
-	c.traffic.bytes.Add(int64(n))
+	c.traffic.sent.Add(int64(n))
 	return n, err
 }
