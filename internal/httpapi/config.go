@@ -21,6 +21,7 @@ type Config struct {
 	AnswerTime   time.Duration     `koanf:"answer_time"`   // for a client to read a short answer; long ones get more
 	Parallel     int               `koanf:"parallel"`      // files of one request that are stored at once
 	AccessLog    bool              `koanf:"access_log"`    // log every request, not only failures
+	DrainDelay   time.Duration     `koanf:"drain_delay"`   // how long a server that stops answers on after /readyz has said so
 	HotEntries   int               `koanf:"hot_entries"`   // prepared answers kept for the fast path
 }
 
@@ -31,6 +32,9 @@ func DefaultConfig() Config {
 		BodyIdle: 15 * time.Second, AnswerTime: time.Minute, Parallel: 32, HotEntries: 20000,
 	}
 }
+
+// maxDrainDelay bounds DrainDelay.
+const maxDrainDelay = 10 * time.Minute
 
 // Validate tells what is wrong with a configuration.
 func (c Config) Validate() error {
@@ -50,6 +54,9 @@ func (c Config) Validate() error {
 	}
 	if c.BodyIdle <= 0 || c.AnswerTime <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
 		errs = append(errs, errors.New("http: body_idle and answer_time must be above 0, parallel at least 1 and hot_entries not negative"))
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
+		errs = append(errs, fmt.Errorf("http.drain_delay: %s is not from 0s to %s", c.DrainDelay, maxDrainDelay))
 	}
 	return errors.Join(errs...)
 }

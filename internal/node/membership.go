@@ -37,7 +37,11 @@ func (m *Membership) Join(ctx context.Context, address string) error {
 	m.self.Address = address
 	for end := time.Now().Add(joinTime); ; {
 		err := m.registry.Join(ctx, m.self)
-		if fault.Of(err) != fault.Conflict || err == nil || !time.Now().Before(end) {
+		if err == nil {
+			return nil
+		}
+		if fault.Of(err) != fault.Conflict || !time.Now().Before(end) {
+			m.Leave()
 			return err
 		}
 		if !pause(ctx, tryEvery) {
