@@ -219,7 +219,7 @@ func pingStore(store blob.Store) func(context.Context) error {
 // new connections, requests under way finished, everything closed. listening,
 // if not nil, is told the address.
 func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
-	ln, err := net.Listen("tcp", a.config.Listen)
+	ln, err := listen(ctx, a.config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
 	}

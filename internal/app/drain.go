@@ -39,6 +39,14 @@ func (a *App) drain(server *http.Server, ln net.Listener) error {
 	return err
 }
 
+// listen opens the socket, as one of plain TCP: those of MPTCP, which Go prefers,
+// take no filter.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(ctx, "tcp", address)
+}
+
 // onlyKnown is a packet filter for a listening socket: it drops what has SYN
 // set, the flag 2 in byte 13 of a TCP header, and lets the rest pass.
 var onlyKnown = []unix.SockFilter{

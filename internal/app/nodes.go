@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto/rand"
 	"net"
 	"os"
@@ -17,7 +18,7 @@ func (a *App) openNodes(metrics *telemetry.Metrics, version string) {
 		host = "unknown"
 	}
 	a.nodes = node.NewMembership(a.registry, node.Node{
-		Name: a.config.Node, Instance: rand.Text(), Role: a.config.Role, Version: version, Host: host, Cores: runtime.NumCPU(),
+		Name: a.config.Node, Instance: rand.Text(), Role: cmp.Or(a.config.Role, node.All), Version: version, Host: host, Cores: runtime.NumCPU(),
 	}, a.log)
 	metrics.Nodes(a.nodes.Members)
 }

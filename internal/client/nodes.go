@@ -8,8 +8,8 @@ import (
 )
 
 // Nodes lists the nodes that share the server's database.
-func (c *Client) Nodes(ctx context.Context) (nodeapi.List, error) {
-	var list nodeapi.List
+func (c *Client) Nodes(ctx context.Context) (nodeapi.NodeList, error) {
+	var list nodeapi.NodeList
 	err := c.do(ctx, http.MethodGet, "/v1/nodes", nil, &list)
 	return list, err
 }

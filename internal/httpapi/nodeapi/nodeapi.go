@@ -27,8 +27,8 @@ type Nodes interface {
 	Members(ctx context.Context) ([]node.Member, error)
 }
 
-// List are the nodes that share a database.
-type List struct {
+// NodeList are the nodes that share a database.
+type NodeList struct {
 	Nodes    []Node   `json:"nodes" doc:"By name"`
 	Warnings []string `json:"warnings,omitempty" doc:"What they lack"`
 }
@@ -61,10 +61,10 @@ func Mount(api huma.API, front Front, nodes Nodes) {
 	})
 }
 
-type answer struct{ Body List }
+type answer struct{ Body NodeList }
 
-func list(members []node.Member, self string) List {
-	out := List{Nodes: make([]Node, len(members))}
+func list(members []node.Member, self string) NodeList {
+	out := NodeList{Nodes: make([]Node, len(members))}
 	for i, m := range members {
 		out.Nodes[i] = Node{
 			Name: m.Name, Self: m.Name == self, Role: string(m.Role), State: string(m.State), Address: m.Address, Version: m.Version,
