@@ -129,6 +129,13 @@ func (c *customers) more(t *testing.T, n int64) {
 		func() string { return "the load does not go on" })
 }
 
+// uploaded waits for so many more uploads, while others may fail.
+func (c *customers) uploaded(t *testing.T, n int64) {
+	t.Helper()
+	enough := c.uploads.Load() + n
+	eventually(t, func() bool { return c.uploads.Load() >= enough }, func() string { return fmt.Sprintf("uploads fail: %v", c.failed()) })
+}
+
 func (c *customers) failed() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
