@@ -217,12 +217,16 @@ func TestNodeKilled(t *testing.T) {
 			held = nodes["a"].Tasks
 			return held["render"] > 0
 		}, func() string { return "the node carries out nothing" })
+		before := c.nodes["b"].taken(t)
 		c.nodes["a"].kill()
 		load.uploaded(t, 10)
 		close(load.ended)
 		load.all.Wait()
 		checkSample(t, c.nodes["b"], known, len(known.all), rand.New(rand.NewPCG(1, 1)))
 		c.nodes["b"].settle(t, "render")
+		if again := c.nodes["b"].taken(t); again <= before {
+			t.Errorf("no task of the killed node was carried out again; it had %v", held)
+		}
 		t.Logf("%d uploads; %v were under way on the killed node; %d requests had no answer", load.uploads.Load(), held, len(load.failed()))
 		c.start("a")
 	}
@@ -232,4 +236,19 @@ func TestNodeKilled(t *testing.T) {
 		t.Errorf("%d tasks were not done", len(list.Tasks))
 	}
 	checkSample(t, c.nodes["a"], known, len(known.all), rand.New(rand.NewPCG(1, 1)))
+}
+
+// taken is how many tasks have been done, or are being done, in another attempt
+// than their first.
+func (s *server) taken(t *testing.T) int {
+	t.Helper()
+	var list struct{ Tasks []struct{ Attempt int } }
+	s.get("/v1/tasks?function=render&limit=1000").json(t, &list)
+	n := 0
+	for _, k := range list.Tasks {
+		if k.Attempt > 1 {
+			n++
+		}
+	}
+	return n
 }
