@@ -38,12 +38,12 @@ const nodeLocks int64 = 0x5afe_1197_0003
 
 // Statements about nodes. A heartbeat forgets those that have long been gone.
 const (
-	lockInstance  = `SELECT pg_try_advisory_lock(hashtextextended($1, $2))`
-	tryInstance   = `SELECT pg_try_advisory_xact_lock(hashtextextended($1, $2))`
-	lockNode      = `SELECT instance, address, host, extract(epoch FROM clock_timestamp() - seen)::float8 FROM nodes WHERE name = $1 FOR UPDATE`
-	forgetNode    = `DELETE FROM nodes WHERE name = $1 AND instance = $2`
-	insertNode    = `INSERT INTO nodes (` + nodeColumns + `, started, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp(), clock_timestamp()) ON CONFLICT DO NOTHING`
-	beatNode      = `WITH forgotten AS (DELETE FROM nodes WHERE seen < clock_timestamp() - make_interval(secs => $4) AND name <> $1)
+	lockInstance = `SELECT pg_try_advisory_lock(hashtextextended($1, $2))`
+	tryInstance  = `SELECT pg_try_advisory_xact_lock(hashtextextended($1, $2))`
+	lockNode     = `SELECT instance, address, host, extract(epoch FROM clock_timestamp() - seen)::float8 FROM nodes WHERE name = $1 FOR UPDATE`
+	forgetNode   = `DELETE FROM nodes WHERE name = $1 AND instance = $2`
+	insertNode   = `INSERT INTO nodes (` + nodeColumns + `, started, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp(), clock_timestamp()) ON CONFLICT DO NOTHING`
+	beatNode     = `WITH forgotten AS (DELETE FROM nodes WHERE seen < clock_timestamp() - make_interval(secs => $4) AND name <> $1)
 		UPDATE nodes SET seen = clock_timestamp(), state = $3 WHERE name = $1 AND instance = $2`
 	selectMembers = `SELECT ` + nodeColumns + `, started, extract(epoch FROM clock_timestamp() - seen)::float8,
 		(SELECT coalesce(json_object_agg(function, held), '{}')::text FROM
