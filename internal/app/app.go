@@ -73,10 +73,7 @@ type App struct {
 	destinations map[string]blob.Store
 }
 
-// Timing of an orderly stop: requests under way get drainTime, so that the
-// process is gone within 25 s of being told.
 const (
-	drainTime    = 20 * time.Second
 	headerTime   = 10 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 32 << 10

@@ -17,7 +17,7 @@ const lingerTime = 300 * time.Millisecond
 // drain ends the serving in order: not ready, but serving as before while
 // balancers notice; no new connections; requests under way finished.
 func (a *App) drain(server *http.Server, ln net.Listener) error {
-	a.log.Info("stopping: finishing the requests under way", "after", a.config.HTTP.DrainDelay, "at_most", drainTime)
+	a.log.Info("stopping: finishing the requests under way", "after", a.config.HTTP.DrainDelay, "at_most", a.config.HTTP.DrainTime)
 	a.nodes.Drain()
 	a.api.SetDraining()
 	time.Sleep(a.config.HTTP.DrainDelay)
@@ -29,7 +29,7 @@ func (a *App) drain(server *http.Server, ln net.Listener) error {
 		}
 	}
 	a.api.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), a.config.HTTP.DrainTime)
 	defer cancel()
 	err := server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {

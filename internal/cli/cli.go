@@ -105,9 +105,9 @@ type serveCommand struct {
 	Role     string `help:"What this node is for: all, api or worker (default all)." placeholder:"ROLE"`
 }
 
-// lastResort ends a stop that hangs, within the 25 s that are promised beside
-// http.drain_delay.
-const lastResort = 24 * time.Second
+// lastResort ends a stop that hangs so long after requests have had their time,
+// so that it takes 5 s more than that in all.
+const lastResort = 4 * time.Second
 
 // Run serves until SIGINT or SIGTERM; a second one stops at once.
 func (c *serveCommand) Run() error {
@@ -131,7 +131,7 @@ func (c *serveCommand) Run() error {
 	}
 	context.AfterFunc(ctx, func() {
 		stop() // from then on a signal kills
-		time.AfterFunc(lastResort+cfg.HTTP.DrainDelay, func() { os.Exit(fail(errors.New("the stop took too long; what was left is cut off"))) })
+		time.AfterFunc(cfg.HTTP.DrainDelay+cfg.HTTP.DrainTime+lastResort, func() { os.Exit(fail(errors.New("the stop took too long; what was left is cut off"))) })
 	})
 	err = a.Run(ctx, func(addr net.Addr) {
 		fmt.Fprintf(os.Stderr, "Safelight is at http://%s\n", addr)

@@ -297,6 +297,9 @@ func TestDrainDelay(t *testing.T) {
 	if res, same := get(path); res.StatusCode != http.StatusOK || !res.Close || same.String() != first.String() {
 		t.Errorf("a kept connection is answered with %d, close %v, over %s instead of %s", res.StatusCode, res.Close, same, first)
 	}
+	if nodes, _ := s.listed(t); nodes["node"].State != "draining" {
+		t.Errorf("it is listed as %+v", nodes)
+	}
 	if a, _ := s.upload(file{name: "b.jpg", bytes: jpegOf(t, scene(200, 150, 2))}); a.status != http.StatusCreated {
 		t.Errorf("an upload is answered with %d %s", a.status, a.body)
 	}
