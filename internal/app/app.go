@@ -31,6 +31,7 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
+	"safelight/internal/node"
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
@@ -59,6 +60,8 @@ type App struct {
 	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
+	registry  node.Registry
+	nodes     *node.Membership
 	shared    *postgres.DB // what db is where nodes share it; nil otherwise
 	openQueue func(context.Context, task.Config) (queue, error)
 	tasks     queue
@@ -74,10 +77,7 @@ type App struct {
 	destinations map[string]blob.Store
 }
 
-// Timing of an orderly stop: requests under way get drainTime, so that the
-// process is gone within 25 s of being told.
 const (
-	drainTime    = 20 * time.Second
 	headerTime   = 10 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 32 << 10
@@ -156,6 +156,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
 	a.observe(metrics, memory, renderer)
 	a.observeDatabase(metrics)
+	a.openNodes(metrics, version)
 	if err := a.startPipeline(ctx, renderer, codecs, metrics); err != nil {
 		return err
 	}
@@ -170,6 +171,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
+		Nodes: a.nodes, Role: a.config.Role,
 	})
 	if !keys.Empty() {
 		return nil
@@ -220,7 +222,7 @@ func pingName(ctx context.Context, store blob.Store, name string) error {
 // new connections, requests under way finished, everything closed. listening,
 // if not nil, is told the address.
 func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
-	ln, err := net.Listen("tcp", a.config.Listen)
+	ln, err := listen(ctx, a.config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
 	}
@@ -229,9 +231,14 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+	if err := a.nodes.Join(ctx, a.advertised(ln.Addr())); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer a.nodes.Leave()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	worked := make(chan error, 1)
+	worked, kept := make(chan error, 1), make(chan error, 1)
 	go func() { worked <- a.engine.Run(background) }()
+	go func() { kept <- a.nodes.Keep(background) }()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(lane) }()
 	a.api.SetReady(true)
@@ -241,24 +248,14 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	}
 	select {
 	case err = <-served:
+	case err = <-kept:
+		kept <- nil
+		err = errors.Join(err, a.drain(server, ln))
 	case <-ctx.Done():
-		err = a.drain(server)
+		err = a.drain(server, ln)
 	}
 	stop()
-	return errors.Join(err, <-worked)
-}
-
-func (a *App) drain(server *http.Server) error {
-	a.log.Info("stopping: finishing the requests under way", "at_most", drainTime)
-	a.api.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		a.log.Warn("some requests did not finish in time and are cut off")
-		return server.Close()
-	}
-	return err
+	return errors.Join(err, <-worked, <-kept)
 }
 
 // Close closes what is open, last opened first.

@@ -39,7 +39,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.db = db
+		a.db, a.registry = db, db.Nodes()
 		a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 		return nil
 	}
@@ -47,7 +47,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.db, a.shared, a.home.Fence = db, db, db
+	a.db, a.shared, a.registry, a.home.Fence = db, db, db.Nodes(), db
 	a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 	return nil
 }

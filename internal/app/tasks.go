@@ -71,6 +71,7 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		a.log.Warn("pipeline.target is higher than render.target: many files that reach it are larger than the fast ones, which then stay", "pipeline.target", a.config.Pipeline.Target, "render.target", fast)
 	}
 	config := a.config.Tasks
+	config.Idle = !a.config.Role.Works()
 	config.Periodic = maps.Clone(config.Periodic)
 	if config.Periodic == nil {
 		config.Periodic = make(map[string]work.Periodic)
@@ -121,7 +122,7 @@ func (e encoder) Name() string { return e.Version() }
 func (a *App) taskDeps() *taskapi.Deps {
 	return &taskapi.Deps{
 		Engine: a.engine, Tasks: a.tasks, Signals: a.signals, Files: files{a.pipeline},
-		Attended: a.engine.Attendance().Attended, Reserved: a.engine.Reserved, CheckInput: checkInput,
+		Attended: a.attended(), Reserved: a.engine.Reserved, CheckInput: checkInput,
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"safelight/internal/node"
+	"safelight/internal/postgres"
 	"safelight/internal/publish"
 )
 
@@ -354,6 +356,28 @@ func TestStore(t *testing.T) {
 		err := config.Validate()
 		if c.says == "" && err != nil || c.says != "" && (err == nil || strings.Count(err.Error(), c.says) != 1 || strings.Contains(err.Error(), "hush")) {
 			t.Errorf("%+v, %s: %v; want %q once", c.store, c.to, err, c.says)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	const database = "postgres://a:b@c/d"
+	for name, c := range map[string]struct{ role, database, advertise, says string }{
+		"alone":               {role: "all"},
+		"not said":            {},
+		"a worker":            {role: "worker", database: database, advertise: "10.0.0.5:80"},
+		"front":               {role: "api", database: database},
+		"a worker alone":      {role: "worker", says: "role: worker is for nodes that share a database"},
+		"front alone":         {role: "api", says: "role: api is for nodes that share a database"},
+		"no role":             {role: "boss", database: database, says: "role: expected all, api or worker"},
+		"address without one": {advertise: "10.0.0.5", says: "advertise: expected a host with a port"},
+	} {
+		config := Default()
+		config.Role, config.Database.URL, config.Advertise = node.Role(c.role), postgres.URL(c.database), c.advertise
+		err := config.Validate()
+		if c.says == "" && err != nil || c.says != "" && (err == nil || strings.Count(err.Error(), c.says) != 1) {
+			t.Errorf("%s: %v; want %q once", name, err, c.says)
 		}
 	}
 }
