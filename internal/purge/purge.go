@@ -20,9 +20,15 @@ type Deps struct {
 	Janitor catalog.Janitor
 	Outputs task.Outputs  // nil: none are swept
 	Caches  []cache.Cache // that hold renditions
+	Blobs   purger        // holds sources that lie elsewhere; nil is none
 	Log     *slog.Logger
 	// Farewell are the tasks that an image leaves behind; nil is none.
 	Farewell func() []task.New
+}
+
+// purger removes everything of one source.
+type purger interface {
+	Purge(ctx context.Context, source asset.Digest) error
 }
 
 // Service removes images. It is safe for concurrent use.
@@ -75,9 +81,16 @@ func (s *Service) Gone(ctx context.Context, img asset.Image) {
 	if used {
 		return
 	}
+	caches := make([]purger, 0, len(s.Caches)+1)
 	for _, c := range s.Caches {
+		caches = append(caches, c)
+	}
+	if s.Blobs != nil {
+		caches = append(caches, s.Blobs)
+	}
+	for _, c := range caches {
 		if err := c.Purge(ctx, img.Source.Digest); err != nil {
-			s.Log.Warn("purge: renditions stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
+			s.Log.Warn("purge: its bytes stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
 		}
 	}
 }
