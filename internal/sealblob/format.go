@@ -8,7 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 
+	"safelight/internal/blob"
 	"safelight/internal/fault"
 )
 
@@ -55,9 +57,7 @@ func plainSize(sealed int64) (int64, error) {
 	return plain, nil
 }
 
-func damaged(cause error) error {
-	return fault.Wrap(fault.Internal, cause, "the stored bytes are damaged")
-}
+func damaged(cause error) error { return blob.Damage(cause) }
 
 // segmenter seals and opens the segments of one blob. It is safe for concurrent
 // use.
@@ -110,3 +110,69 @@ func (s *segmenter) open(dst, sealed []byte, segment int64, last bool) ([]byte, 
 	}
 	return plain, nil
 }
+
+// sealer seals what is written to it, a segment at a time, and passes it on. The
+// last one is sealed by finish, since only then is it known to be that. It is for
+// one goroutine.
+type sealer struct {
+	to     io.Writer
+	seg    *segmenter
+	sealed int64  // segments that were passed on
+	open   []byte // of the segment after those, at most segmentBytes
+	ended  bool   // that one was passed on as the last
+	buf    []byte
+}
+
+// newSealer begins a blob.
+func (k *key) newSealer(to io.Writer) (*sealer, error) {
+	seg, err := k.fresh()
+	if err != nil {
+		return nil, err
+	}
+	_, err = to.Write(seg.header)
+	return &sealer{to: to, seg: seg}, err
+}
+
+// Write implements io.Writer.
+func (s *sealer) Write(p []byte) (int, error) {
+	if s.ended {
+		return 0, fault.New(fault.Internal, "a blob was written to after its end")
+	}
+	n := 0
+	for len(p) > 0 {
+		if len(s.open) == segmentBytes {
+			if err := s.flush(false); err != nil {
+				return n, err
+			}
+			s.sealed++
+			s.open = s.open[:0]
+		}
+		part := min(len(p), segmentBytes-len(s.open))
+		if s.open == nil {
+			s.open = make([]byte, 0, segmentBytes)
+		}
+		s.open = append(s.open, p[:part]...)
+		p, n = p[part:], n+part
+	}
+	return n, nil
+}
+
+// flush passes the open segment on.
+func (s *sealer) flush(last bool) error {
+	s.buf = s.seg.seal(s.buf[:0], s.open, s.sealed, last)
+	_, err := s.to.Write(s.buf)
+	return err
+}
+
+// finish passes on what is left; again, it does nothing.
+func (s *sealer) finish() error {
+	if s.ended {
+		return nil
+	}
+	err := s.flush(true)
+	s.ended = err == nil
+	return err
+}
+
+// size is how many bytes were written.
+func (s *sealer) size() int64 { return s.sealed*segmentBytes + int64(len(s.open)) }

@@ -18,6 +18,18 @@ type Config struct {
 	// has one so. The first seals; every one opens what it has sealed. Without any
 	// nothing is sealed.
 	Keys []auth.Secret `koanf:"keys"`
+	// Home tells whether the home store is sealed; destinations have a setting of
+	// their own.
+	Home bool `koanf:"home"`
+}
+
+// DefaultConfig is what is in force where nothing is configured.
+func DefaultConfig() Config { return Config{Home: true} }
+
+// Validate tells what is wrong with the keys.
+func (c Config) Validate() error {
+	_, err := c.Read()
+	return err
 }
 
 // keyBytes is the size of a key.
@@ -80,6 +92,14 @@ func (k *Keys) Empty() bool { return len(k.all) == 0 }
 
 // suffix begins what follows the name of a sealed blob; the rest tells the key.
 const suffix = ".sealed-"
+
+// Opens tells whether one of the keys opens what is stored under a name, and names
+// the one that would; "" is a blob that is not sealed.
+func (k *Keys) Opens(stored string) (id string, ok bool) {
+	_, end := unsealed(stored)
+	known := slices.ContainsFunc(k.all, func(k *key) bool { return k.suffix == end })
+	return strings.TrimPrefix(end, suffix), end == "" || known
+}
 
 // unsealed parts a stored name into the blob's name and what follows it; "" is
 // a blob that is not sealed.

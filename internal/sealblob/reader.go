@@ -29,7 +29,7 @@ type reader struct {
 
 var (
 	_ blob.Reader = (*reader)(nil)
-	_ blob.Filer  = (*reader)(nil)
+	_ blob.Copied = (*reader)(nil)
 )
 
 // Open implements blob.Store. Damage is found when it is read.
@@ -43,7 +43,7 @@ func (s *Store) Open(ctx context.Context, name string) (found blob.Reader, err e
 			found = below // from before there was a key
 			return nil
 		}
-		r, err := s.read(below)
+		r, err := open(s.keys, below)
 		if err != nil {
 			return errors.Join(err, below.Close())
 		}
@@ -53,7 +53,8 @@ func (s *Store) Open(ctx context.Context, name string) (found blob.Reader, err e
 	return found, err
 }
 
-func (s *Store) read(below blob.Reader) (*reader, error) {
+// open reads what is sealed.
+func open(keys []*key, below blob.Reader) (*reader, error) {
 	info, err := plainInfo(below.Info())
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (s *Store) read(below blob.Reader) (*reader, error) {
 	if string(header[:len(magic)]) != magic {
 		return nil, damaged(fmt.Errorf("the header begins with %q", header[:len(magic)]))
 	}
-	for _, k := range s.keys {
+	for _, k := range keys {
 		if string(k.id[:]) == string(header[len(magic):len(magic)+idBytes]) {
 			seg, err := k.segmenter(header)
 			return &reader{below: below, seg: seg, info: info, last: segments(info.Bytes) - 1, loaded: -1}, err
@@ -207,6 +208,9 @@ func (r *reader) span(p []byte, off int64) (int, error) {
 
 // File implements blob.Filer; the file is in memory.
 func (r *reader) File() (*os.File, error) { return inMemory(r, r.info.Bytes) }
+
+// Copied implements blob.Copied.
+func (r *reader) Copied() {}
 
 // inMemory makes a file of some bytes that lies in memory and can be read only.
 func inMemory(from io.ReaderAt, size int64) (*os.File, error) {

@@ -22,8 +22,11 @@ type Store struct {
 }
 
 var (
-	_ blob.Store   = (*Store)(nil)
-	_ blob.Sweeper = (*Store)(nil)
+	_ blob.Store     = (*Store)(nil)
+	_ blob.Sweeper   = (*Store)(nil)
+	_ blob.Roomer    = (*Store)(nil)
+	_ blob.Forgetter = (*Store)(nil)
+	_ blob.Resealer  = (*Store)(nil)
 )
 
 // New makes a store over another one. There must be a key.
@@ -121,8 +124,17 @@ func (s *Store) FreeBytes() (int64, error) {
 	return 1 << 62, nil
 }
 
-// Stale calls fn with the name of each blob that is not sealed, or under another
-// key than the first, until fn fails.
+// Forget implements blob.Forgetter.
+func (s *Store) Forget(name string) {
+	forgetter, ok := s.below.(blob.Forgetter)
+	if names, err := s.names(name); ok && err == nil {
+		for _, stored := range names {
+			forgetter.Forget(stored)
+		}
+	}
+}
+
+// Stale implements blob.Resealer.
 func (s *Store) Stale(ctx context.Context, prefix string, fn func(name string) error) error {
 	return s.below.List(ctx, prefix, func(info blob.Info) error {
 		name, end := unsealed(info.Name)
@@ -133,9 +145,7 @@ func (s *Store) Stale(ctx context.Context, prefix string, fn func(name string) e
 	})
 }
 
-// Reseal seals a blob under the first key and removes its other forms. What it
-// reads must not be replaced or deleted meanwhile. A blob that has gone is no
-// error; one whose key is not configured is fault.NotFound.
+// Reseal implements blob.Resealer.
 func (s *Store) Reseal(ctx context.Context, name string, read func(context.Context) (blob.Reader, error)) error {
 	names, err := s.names(name)
 	if err != nil {

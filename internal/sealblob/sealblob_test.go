@@ -34,7 +34,7 @@ func secret(n byte) auth.Secret {
 
 func keys(t testing.TB, secrets ...auth.Secret) *Keys {
 	t.Helper()
-	k, err := Config{secrets}.Read()
+	k, err := Config{Keys: secrets}.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +331,7 @@ func TestKeys(t *testing.T) {
 		{[]auth.Secret{secret(1)[:20]}, "key 1: it has 10 bytes; expected 32"},
 		{[]auth.Secret{"not a key!"}, "expected hexadecimal or base64"},
 	} {
-		k, err := Config{c.keys}.Read()
+		k, err := Config{Keys: c.keys}.Read()
 		if c.want == "" && (err != nil || len(k.all) != len(c.keys)) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%d keys: %v, expected %q", len(c.keys), err, c.want)
 		}

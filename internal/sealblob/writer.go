@@ -9,16 +9,11 @@ import (
 	"safelight/internal/fault"
 )
 
-// writer seals what it is given, a segment at a time. The last one is sealed by
-// Commit, since only then is it known to be that.
+// writer seals what it is given.
 type writer struct {
-	store  *Store
-	below  blob.Writer
-	seg    *segmenter
-	sealed int64  // segments that were passed on
-	open   []byte // of the segment after those, at most segmentBytes
-	ended  bool   // that one was passed on as the last
-	buf    []byte
+	*sealer
+	store *Store
+	below blob.Writer
 }
 
 var (
@@ -40,50 +35,13 @@ func (s *Store) create(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{store: s, below: below}
-	if w.seg, err = s.keys[0].fresh(); err == nil {
-		_, err = below.Write(w.seg.header)
-	}
+	seal, err := s.keys[0].newSealer(below)
 	if err != nil {
 		below.Abort()
 		return nil, err
 	}
-	return w, nil
+	return &writer{seal, s, below}, nil
 }
-
-// Write implements io.Writer.
-func (w *writer) Write(p []byte) (int, error) {
-	if w.ended {
-		return 0, fault.New(fault.Internal, "a blob was written to after its end")
-	}
-	n := 0
-	for len(p) > 0 {
-		if len(w.open) == segmentBytes {
-			if err := w.flush(false); err != nil {
-				return n, err
-			}
-			w.sealed++
-			w.open = w.open[:0]
-		}
-		part := min(len(p), segmentBytes-len(w.open))
-		if w.open == nil {
-			w.open = make([]byte, 0, segmentBytes)
-		}
-		w.open = append(w.open, p[:part]...)
-		p, n = p[part:], n+part
-	}
-	return n, nil
-}
-
-// flush passes the open segment on.
-func (w *writer) flush(last bool) error {
-	w.buf = w.seg.seal(w.buf[:0], w.open, w.sealed, last)
-	_, err := w.below.Write(w.buf)
-	return err
-}
-
-// size is how many bytes were written.
-func (w *writer) size() int64 { return w.sealed*segmentBytes + int64(len(w.open)) }
 
 // ReadAt implements io.ReaderAt.
 func (w *writer) ReadAt(p []byte, off int64) (int, error) {
@@ -120,11 +78,8 @@ func (w *writer) Commit(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if !w.ended {
-		if err := w.flush(true); err != nil {
-			return err
-		}
-		w.ended = true
+	if err := w.finish(); err != nil {
+		return err
 	}
 	return w.below.Commit(ctx, names[0])
 }
