@@ -20,7 +20,7 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
-	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
+	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry"},
 	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
