@@ -1,5 +1,5 @@
-// Package cli is the command line: safelight serve, optimize, sign, version,
-// config, tasks.
+// Package cli is the command line: safelight serve, import, optimize, sign,
+// version, config, migrate, tasks.
 package cli
 
 import (
@@ -31,6 +31,7 @@ type commands struct {
 	Sign     signCommand     `cmd:"" help:"Print the signed path that shows a picture at a URL."`
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
+	Migrate  migrateCommand  `cmd:"" help:"Carry the catalog and the tasks over from SQLite to PostgreSQL."`
 	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"safelight/internal/catalog/stored"
 	"safelight/internal/fault"
 )
@@ -68,7 +70,13 @@ func (s *Snapshot) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	known = int64(len(files)) // they are numbered from 1; a test holds that
+	for _, f := range files {
+		version, err := goose.NumericComponent(f.Name())
+		if err != nil {
+			return err
+		}
+		known = max(known, version)
+	}
 	switch {
 	case schema < known:
 		return fault.New(fault.Unavailable, "the database has the schema %d of an older version of Safelight; start the server of this version once, which brings it to %d", schema, known)
