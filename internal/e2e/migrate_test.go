@@ -80,7 +80,7 @@ func TestMigrate(t *testing.T) {
 	if after := s.get("/images/" + stored[3].Key + "?preset=thumb"); digestOf(after.body) != digestOf(thumb.body) || !strings.Contains(after.header.Get("Cache-Status"), "home") {
 		t.Errorf("a kept rendition is made anew: %s", after.header.Get("Cache-Status"))
 	}
-	claimed := s.do(http.MethodPost, "/v1/tasks/claim", strings.NewReader(`{"functions": ["outside"], "worker": "w"}`), "Content-Type", "application/json")
+	claimed := s.do(http.MethodPost, "/v1/worker/claim", strings.NewReader(`{"functions": ["outside"], "worker": "w"}`), "Content-Type", "application/json")
 	if claimed.status != http.StatusOK || !strings.Contains(string(claimed.body), waiting.ID) {
 		t.Errorf("the task that waited is not handed out: %d %s", claimed.status, claimed.body)
 	}
