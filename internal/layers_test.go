@@ -22,7 +22,7 @@ var layers = [][]string{
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry"},
 	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
-	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
+	5: {"httpapi", "httpapi/taskapi", "client", "optimize", "adopt"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
@@ -48,6 +48,7 @@ var within = map[string][]string{
 	"codec/worker":   {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
 	"httpapi":        {"httpapi/taskapi"},
 	"client":         {"httpapi/taskapi"},
+	"adopt":          {"client"},
 	"app":            {"config", "telemetry"},
 	"config":         {"telemetry"},
 	"cli":            {"app", "config", "telemetry"},
@@ -72,6 +73,7 @@ var keep = map[string][]string{
 	"google.golang.org/api":         {"cdkblob"},
 	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
+	"github.com/fsnotify/":          {"adopt"},
 	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
 	"golang.org/x/net/":             {"origin"},
 	"os/exec":                       {"codec", "guetzli"},

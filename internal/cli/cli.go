@@ -27,6 +27,7 @@ var Version = "dev"
 
 type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Take uploads and answer with renditions."`
+	Import   importCommand   `cmd:"" help:"Take a directory or a bucket full of pictures into a running server."`
 	Optimize optimizeCommand `cmd:"" help:"Make picture files smaller at a quality that is measured; needs no server."`
 	Sign     signCommand     `cmd:"" help:"Print the signed path that shows a picture at a URL."`
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
