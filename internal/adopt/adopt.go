@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/text/unicode/norm"
@@ -119,6 +120,7 @@ type Adoption struct {
 	keys map[string][32]byte
 
 	watching bool
+	enduring atomic.Bool // the server is waited for, however long it is away
 }
 
 // New makes an adoption of a directory or a bucket. The caller closes it.
@@ -253,15 +255,19 @@ func (a *Adoption) known(ctx context.Context) error {
 	return err
 }
 
-// tries is how often the server is asked before it counts as gone.
-const tries = 6
+// tries is how often the server is asked before it counts as gone, and maxPause
+// the longest time between two.
+const (
+	tries    = 6
+	maxPause = 30 * time.Second
+)
 
 // patiently calls fn until it succeeds, or fails in a way that does not pass.
 func (a *Adoption) patiently(ctx context.Context, fn func() error) error {
 	pause := a.config.Pause
 	for try := 1; ; try++ {
 		err := fn()
-		if err == nil || try == tries || !client.Passing(err) || ctx.Err() != nil {
+		if err == nil || try >= tries && !a.enduring.Load() || !client.Passing(err) || ctx.Err() != nil {
 			return err
 		}
 		select {
@@ -269,7 +275,7 @@ func (a *Adoption) patiently(ctx context.Context, fn func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		pause *= 2
+		pause = min(2*pause, maxPause)
 	}
 }
 

@@ -35,35 +35,48 @@ type WatchConfig struct {
 // it is once it is quiet. When the kernel has lost count, everything is looked
 // at.
 func (a *Adoption) Watch(ctx context.Context, config WatchConfig) error {
+	w, err := a.newWatch(config)
+	if err != nil {
+		return err
+	}
+	return w.run(ctx)
+}
+
+func (a *Adoption) newWatch(config WatchConfig) (*watch, error) {
 	t, ok := a.place.(*tree)
 	if !ok {
-		return errors.New("only directories can be watched")
+		return nil, errors.New("only directories can be watched")
 	}
 	if config.Settle == 0 {
 		config.Settle = 500 * time.Millisecond
 	}
 	root, err := filepath.Abs(t.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kernel, err := fsnotify.NewBufferedWatcher(4096)
 	if err != nil {
-		return fmt.Errorf("the kernel can't be asked for changes: %w", err)
+		return nil, fmt.Errorf("the kernel can't be asked for changes: %w", err)
 	}
-	defer func() { _ = kernel.Close() }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	a.watching = true
 	w := &watch{
-		Adoption: a, tree: t, root: root, config: config, kernel: kernel, stop: cancel,
+		Adoption: a, tree: t, root: root, config: config, kernel: kernel,
 		dirs: map[string]bool{}, due: map[string]time.Time{}, busy: map[string]bool{}, seen: map[string]bool{},
 		changed: make(chan struct{}, 1),
 	}
 	w.mu.all = true
+	return w, nil
+}
+
+// run follows the tree until ctx ends.
+func (w *watch) run(ctx context.Context) error {
+	defer func() { _ = w.kernel.Close() }()
+	ctx, w.stop = context.WithCancelCause(ctx)
+	defer w.stop(nil)
 	var listening sync.WaitGroup
 	listening.Go(func() { w.listen(ctx) })
-	err = w.work(ctx)
-	cancel(err)
+	err := w.work(ctx)
+	w.stop(err)
 	listening.Wait()
 	w.working.Wait()
 	return context.Cause(ctx)
@@ -232,6 +245,7 @@ func (w *watch) work(ctx context.Context) error {
 				w.config.Following()
 			}
 			first = false
+			w.enduring.Store(true)
 			continue
 		}
 		name, next := w.next()
@@ -359,15 +373,7 @@ func (w *watch) gone(ctx context.Context, name string) error {
 	if _, err := os.Stat(w.root); err != nil {
 		return fmt.Errorf("%s is gone: %w", w.root, err)
 	}
-	w.mu.Lock()
-	var names []string
-	for file := range w.seen {
-		if file == name || strings.HasPrefix(file, name+"/") {
-			names = append(names, file)
-			delete(w.seen, file)
-		}
-	}
-	w.mu.Unlock()
+	names := w.forget(name)
 	if !w.config.Delete {
 		return nil
 	}
@@ -381,4 +387,21 @@ func (w *watch) gone(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// forget takes out the files that were seen at a path, or below it.
+func (w *watch) forget(name string) (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seen[name] {
+		delete(w.seen, name)
+		return []string{name}
+	}
+	for file := range w.seen {
+		if strings.HasPrefix(file, name+"/") {
+			names = append(names, file)
+			delete(w.seen, file)
+		}
+	}
+	return names
 }
