@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ func (a *Adoption) take(ctx context.Context, e entry, rule client.Rule) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && fatal(err):
+	case err != nil && client.Fatal(err):
 		return err
 	case errors.Is(err, fs.ErrNotExist), fault.Of(err) == fault.NotFound && err != nil:
 		r.State, r.Reason = Skipped, "it went away meanwhile"
@@ -46,12 +45,6 @@ func (a *Adoption) take(ctx context.Context, e entry, rule client.Rule) error {
 		r.State, r.Reason = Failed, err.Error()
 	}
 	return a.tell(r)
-}
-
-// fatal tells errors that every other file would have too.
-func fatal(err error) bool {
-	status := client.Status(err)
-	return client.Unreachable(err) || status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
 // bring sends a file unless the server has it.
@@ -111,7 +104,7 @@ func (a *Adoption) put(ctx context.Context, c content, f client.File, r *Result,
 		}
 		a.note(r.Key, f.SHA256)
 		return nil
-	case client.Status(err) != http.StatusPreconditionFailed:
+	case !client.Taken(err):
 		return err
 	}
 	img, found, failed := a.client.ImageAt(ctx, f.Key)
@@ -209,7 +202,7 @@ func (a *Adoption) drop(ctx context.Context, name string) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && fatal(err):
+	case err != nil && client.Fatal(err):
 		return err
 	case err != nil:
 		r.State, r.Reason = Failed, err.Error()

@@ -132,6 +132,16 @@ func Unreachable(err error) bool {
 	return errors.As(err, &gone)
 }
 
+// Fatal tells errors that every other request would have too: nobody answers, or
+// the key lets nobody in.
+func Fatal(err error) bool {
+	status := Status(err)
+	return Unreachable(err) || status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// Taken tells the error of Put with Refuse that the key exists.
+func Taken(err error) bool { return Status(err) == http.StatusPreconditionFailed }
+
 // Status is the status of an answer that says no; 0 for other errors.
 func Status(err error) int {
 	var no *Error
