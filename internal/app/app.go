@@ -30,6 +30,7 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
+	"safelight/internal/mirror"
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
@@ -68,6 +69,7 @@ type App struct {
 	restores   bool // sources are, or may have to be, restored from JPEG XL
 
 	destinations map[string]blob.Store
+	mirrors      *mirror.Service
 }
 
 // Timing of an orderly stop: requests under way get drainTime, so that the
@@ -163,8 +165,9 @@ func (a *App) serve(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
+	a.openMirrors(intake, metrics)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: intake, Remote: remotes, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
+		Ingest: intake, Remote: remotes, Mirrors: a.mirrors, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),

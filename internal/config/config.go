@@ -28,6 +28,7 @@ import (
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
+	"safelight/internal/mirror"
 	"safelight/internal/objectblob"
 	"safelight/internal/options"
 	"safelight/internal/origin"
@@ -61,6 +62,7 @@ type Config struct {
 	Publish  publish.Config      `koanf:",squash"`
 	Objects  objectblob.Config   `koanf:"objects"`
 	Remote   Remote              `koanf:"remote"`
+	Mirror   mirror.Config       `koanf:",squash"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Log      telemetry.LogConfig `koanf:"log"`
@@ -221,7 +223,7 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Mirror.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		errs = append(errs, c.Publish.CheckPlaces(data))
@@ -233,6 +235,11 @@ func (c Config) Validate() error {
 		}
 		if err := checkBucket(d.URL); err != nil {
 			errs = append(errs, fmt.Errorf("destinations.%s: %w", name, err))
+		}
+	}
+	for name, m := range c.Mirror.Mirrors {
+		if err := checkBucket(m.URL); err != nil {
+			errs = append(errs, fmt.Errorf("mirrors.%s: %w", name, err))
 		}
 	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
