@@ -21,7 +21,7 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry", "mirror"},
-	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
+	4: {"diskblob", "treeblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize", "adopt"},
 	6: {"config", "telemetry", "app", "cli"},
 }
@@ -39,7 +39,7 @@ var within = map[string][]string{
 	"plan":           {"quality"},
 	"recompress":     {"recall"},
 	"remote":         {"ingest", "purge"},
-	"mirror":         {"ingest", "purge", "work"},
+	"mirror":         {"ingest", "publish", "purge", "work"},
 	"pipeline":       {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":     {"breaker"},
 	"cdkblob":        {"objectblob", "breaker"},

@@ -34,6 +34,7 @@ import (
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
+	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
@@ -70,6 +71,8 @@ type App struct {
 
 	destinations map[string]blob.Store
 	mirrors      *mirror.Service
+	mirrorStores map[string]blob.Store
+	publisher    *publish.Service
 }
 
 // Timing of an orderly stop: requests under way get drainTime, so that the
@@ -165,7 +168,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	if err != nil {
 		return err
 	}
-	a.openMirrors(intake, metrics)
+	a.openMirrors(intake)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: intake, Remote: remotes, Mirrors: a.mirrors, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,

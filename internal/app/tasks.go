@@ -45,6 +45,8 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 	if err != nil {
 		return err
 	}
+	a.publisher = publisher
+	publisher.Refer(a.openMirrorStores(metrics))
 	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
 	a.home.Recall = recall.New(a.home, a.db, a.disk, a.log, a.recompress.Fetch, publisher.Fetch).Open // what is here first
 	if err := a.checkRecompress(ctx); err != nil {
@@ -80,7 +82,7 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		config.Periodic = make(map[string]work.Periodic)
 	}
 	config.Periodic[pipeline.Sweep] = work.Periodic{Function: pipeline.Sweep, Every: a.config.Sweep.Every, AtStart: true}
-	if len(a.destinations) > 0 {
+	if publisher.Places() > 0 {
 		config.Periodic[pipeline.Reconcile] = work.Periodic{Function: pipeline.Reconcile, Every: a.config.Pipeline.ReconcileEvery}
 	}
 	a.scans(config.Periodic)

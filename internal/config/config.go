@@ -226,7 +226,7 @@ func (c Config) Validate() error {
 		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Mirror.Validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
-		errs = append(errs, c.Publish.CheckPlaces(data))
+		errs = append(errs, c.places().CheckPlaces(data))
 	}
 	for name, d := range c.Publish.Destinations {
 		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}
@@ -238,6 +238,9 @@ func (c Config) Validate() error {
 		}
 	}
 	for name, m := range c.Mirror.Mirrors {
+		if _, both := c.Publish.Destinations[name]; both {
+			errs = append(errs, fmt.Errorf("mirrors.%s: a destination has this name", name))
+		}
 		if err := checkBucket(m.URL); err != nil {
 			errs = append(errs, fmt.Errorf("mirrors.%s: %w", name, err))
 		}
@@ -263,6 +266,18 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))
 	}
 	return errors.Join(errs...)
+}
+
+// places are the destinations and the mirrors, none of which may lie in another.
+func (c Config) places() publish.Config {
+	all := publish.Config{Destinations: maps.Clone(c.Publish.Destinations)}
+	if all.Destinations == nil {
+		all.Destinations = map[string]publish.Destination{}
+	}
+	for name, m := range c.Mirror.Mirrors {
+		all.Destinations["mirror "+name] = publish.Destination{URL: m.URL}
+	}
+	return all
 }
 
 // checkBucket tells what is wrong with the address of a bucket, beyond what every

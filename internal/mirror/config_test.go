@@ -13,11 +13,12 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	for says, change := range map[string]func(*Place){
-		"expected a bucket": func(p *Place) { p.URL = "file:///srv" },
-		"mirrors.shop.url":  func(p *Place) { p.URL = "s3:" },
-		"backslash":         func(p *Place) { p.Prefix = `a\b` },
-		"needs a prefix":    func(p *Place) { p.Prefix = "/" },
-		"than a minute":     func(p *Place) { p.Every = time.Second },
+		"expected a bucket":   func(p *Place) { p.URL = "ftp://host/x" },
+		"mirrors.shop.url":    func(p *Place) { p.URL = "s3:" },
+		"backslash":           func(p *Place) { p.Prefix = `a\b` },
+		"needs a prefix":      func(p *Place) { p.Prefix = "/" },
+		"goes with reference": func(p *Place) { p.Keep = time.Second },
+		"than a minute":       func(p *Place) { p.Every = time.Second },
 	} {
 		p := good
 		change(&p)

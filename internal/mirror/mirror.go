@@ -21,16 +21,19 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/ingest"
+	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/task"
 	"safelight/internal/work"
 )
 
 // Names of the functions: Look deals with one object, Scan has all looked at that
-// may differ.
+// may differ, Release removes the home copy of an original that is read from
+// where it lies.
 const (
-	Look = "mirror"
-	Scan = "mirror-scan"
+	Look    = "mirror"
+	Scan    = "mirror-scan"
+	Release = "mirror-release"
 )
 
 // Deps are the parts that mirrors need.
@@ -39,6 +42,7 @@ type Deps struct {
 	Ingest  *ingest.Service
 	Purge   *purge.Service
 	Catalog catalog.Catalog
+	Publish *publish.Service
 	Queue   task.Queue
 	Log     *slog.Logger
 }
@@ -55,14 +59,15 @@ func New(config Config, deps Deps) *Service { return &Service{deps, config} }
 // Functions are the service's, with the policies they come with.
 func Functions() map[string]work.Function {
 	return map[string]work.Function{
-		Look: {Policy: task.Policy{Timeout: 10 * time.Minute, Concurrency: 4}},
-		Scan: {Pool: Scan, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1}},
+		Look:    {Policy: task.Policy{Timeout: 10 * time.Minute, Concurrency: 4}},
+		Release: {Policy: task.Policy{Timeout: time.Hour, MaxPostpones: 100_000}},
+		Scan:    {Pool: Scan, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1}},
 	}
 }
 
 // Bind puts the service's methods behind the functions.
 func (s *Service) Bind(functions map[string]work.Function) {
-	for name, do := range map[string]func(context.Context, *work.Run) (work.Outcome, error){Look: s.look, Scan: s.scan} {
+	for name, do := range map[string]func(context.Context, *work.Run) (work.Outcome, error){Look: s.look, Scan: s.scan, Release: s.release} {
 		f := functions[name]
 		f.Do = do
 		functions[name] = f
@@ -73,12 +78,13 @@ func (s *Service) Bind(functions map[string]work.Function) {
 type args struct {
 	Mirror string `json:"mirror"`
 	Object string `json:"object,omitempty"`
+	All    bool   `json:"all,omitempty"` // of a scan: what seems unchanged too
 }
 
 // lookTask has one object looked at. While one waits there is no second; one
 // that runs, runs again.
 func (s *Service) lookTask(mirror, object string, priority int) task.New {
-	a, _ := json.Marshal(args{mirror, object}) // strings can't fail
+	a, _ := json.Marshal(args{Mirror: mirror, Object: object}) // strings can't fail
 	id := sha256.Sum256([]byte(object))
 	return task.New{
 		Owner: s.config.Mirrors[mirror].OwnerName(), Function: Look, Name: mirror + "/" + hex.EncodeToString(id[:16]), Args: a, Priority: priority,
@@ -153,49 +159,54 @@ func (s *Service) look(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	}
 	object, err := store.Open(ctx, a.Object)
 	var out result
+	img := was
 	switch {
 	case err == nil:
-		out, err = s.take(ctx, r.Task.Owner, key, was, object)
+		out, img, err = s.take(ctx, r.Task.Owner, key, was, object)
 		_ = object.Close()
 	case fault.Of(err) == fault.NotFound:
 		out, err = s.drop(ctx, p, was)
 	}
 	out.Key = key
-	return work.Outcome{Result: out}, err
+	if err != nil || !p.Reference || out.State != "stored" && out.State != "replaced" && out.State != "present" {
+		return work.Outcome{Result: out}, err
+	}
+	next, err := s.refer(ctx, a, p, img)
+	return work.Outcome{Result: out, Next: next}, err
 }
 
 // headBytes is how much of an object tells its format.
 const headBytes = 512
 
 // take stores an object, unless the key has its bytes already.
-func (s *Service) take(ctx context.Context, owner, key string, was asset.Image, object blob.Reader) (result, error) {
+func (s *Service) take(ctx context.Context, owner, key string, was asset.Image, object blob.Reader) (result, asset.Image, error) {
 	head := make([]byte, headBytes)
 	n, err := io.ReadFull(object, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return result{}, away(err)
+		return result{}, was, away(err)
 	}
 	if !format.Sniff(head[:n]).Source() {
-		return result{State: "skipped", Reason: "it is no picture"}, nil
+		return result{State: "skipped", Reason: "it is no picture"}, was, nil
 	}
 	f := ingest.File{Owner: owner, Key: key, Name: path.Base(key), Rule: catalog.Replace}
 	spooled, err := s.Ingest.Receive(ctx, f, classified{io.MultiReader(strings.NewReader(string(head[:n])), object)})
 	if err != nil {
-		return result{}, err
+		return result{}, was, err
 	}
 	if was.ID != (asset.ID{}) && was.Source.Digest == spooled.Digest {
 		spooled.Discard()
-		return result{State: "present"}, nil
+		return result{State: "present"}, was, nil
 	}
 	stored, err := s.Ingest.Store(ctx, spooled)
 	if err != nil {
-		return result{}, err
+		return result{}, was, err
 	}
 	out := result{State: "stored", Image: stored.Image.ID.String()}
 	if stored.Replaced.ID != (asset.ID{}) {
 		s.Purge.Gone(ctx, stored.Replaced)
 		out.State = "replaced"
 	}
-	return out, nil
+	return out, stored.Image, nil
 }
 
 // classified reads an object whose errors are not the client's.

@@ -56,7 +56,7 @@ func (s *Service) scan(ctx context.Context, r *work.Run) (work.Outcome, error) {
 		}
 		had, ok := images[info.Name]
 		delete(images, info.Name)
-		if ok && had.bytes == info.Bytes && had.stored.After(info.Modified.Add(slack)) {
+		if ok && !a.All && had.bytes == info.Bytes && had.stored.After(info.Modified.Add(slack)) {
 			return nil
 		}
 		return add(info.Name)
