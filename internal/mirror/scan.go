@@ -19,13 +19,11 @@ type scanned struct {
 	Submitted int `json:"submitted"` // tasks
 }
 
-// slack is by how much the bucket's clock may be ahead of ours.
-const slack = time.Minute
-
 // scan holds a place's objects against the keys, and has what may differ looked
 // at: an object without an image, with one of another size, or that is newer than
-// its image; and an image without an object, where such go. It needs memory for
-// all keys.
+// its image; and an image without an object, where such go. The place's clock
+// must agree with ours: where it is behind, a change whose news was lost may be
+// missed. It needs memory for all keys.
 func (s *Service) scan(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	a, p, store, err := s.place(r.Task)
 	if err != nil {
@@ -56,7 +54,7 @@ func (s *Service) scan(ctx context.Context, r *work.Run) (work.Outcome, error) {
 		}
 		had, ok := images[info.Name]
 		delete(images, info.Name)
-		if ok && !a.All && had.bytes == info.Bytes && had.stored.After(info.Modified.Add(slack)) {
+		if ok && !a.All && had.bytes == info.Bytes && !info.Modified.After(had.stored) {
 			return nil
 		}
 		return add(info.Name)

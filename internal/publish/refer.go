@@ -45,15 +45,31 @@ func (s *Service) Adopt(ctx context.Context, img asset.Image, place, name string
 	if err != nil || known && row.State == catalog.Confirmed && row.Digest == p.Digest && row.Name == p.Name {
 		return err
 	}
-	if err := s.records.Intend(ctx, p); err != nil {
-		return err
-	}
 	if err := verify(ctx, d, p); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the object has changed since it was read")
+	}
+	if known && row.Name != p.Name { // the object was renamed, or the place's address changed
+		if err := s.letGo(ctx, row); err != nil {
+			return err
+		}
+	}
+	if err := s.records.Intend(ctx, p); err != nil {
+		return err
 	}
 	ok, err := s.records.Confirm(ctx, p)
 	if err == nil && !ok {
 		err = fault.New(fault.NotFound, "the image was deleted meanwhile")
+	}
+	return err
+}
+
+// letGo takes out the row of an object that is not ours.
+func (s *Service) letGo(ctx context.Context, row catalog.Publication) error {
+	withdrawn, err := s.records.Withdraw(ctx, row.Image, &row.Preset, &row.Destination)
+	for _, p := range withdrawn {
+		if err == nil {
+			_, err = s.records.ForgetPublication(ctx, p)
+		}
 	}
 	return err
 }
