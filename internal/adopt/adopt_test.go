@@ -164,9 +164,16 @@ func TestServerFails(t *testing.T) {
 	}
 	pictures(t, dir, 12)
 	b.meddling(func(int32, http.ResponseWriter) (bool, bool) { panic(http.ErrAbortHandler) })
+	show = shown{}
+	check(t, b.adopt(t, dir, Config{}, &show).Pass(t.Context()))
+	if show.sum.States[Failed] != 3 || show.sum.States[Present] != 9 { // it breaks off single requests
+		t.Errorf("%v", show.sum.States)
+	}
+	b.meddling(func(int32, http.ResponseWriter) (bool, bool) { b.down.Store(true); panic(http.ErrAbortHandler) })
 	if err := b.adopt(t, dir, Config{}, &show).Pass(t.Context()); !client.Unreachable(err) {
 		t.Errorf("without a server: %v", err)
 	}
+	b.down.Store(false)
 	b.meddling(func(_ int32, w http.ResponseWriter) (bool, bool) {
 		w.WriteHeader(http.StatusForbidden)
 		return false, true

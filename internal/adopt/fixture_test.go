@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 type bed struct {
 	client *client.Client
 	puts   atomic.Int32
+	down   atomic.Bool // nobody answers
 	// meddle is called for each PUT: false lets its answer get lost. nil is no
 	// meddling.
 	meddle atomic.Pointer[func(n int32, w http.ResponseWriter) (forward, answer bool)]
@@ -70,6 +71,9 @@ func serve(t *testing.T) *bed {
 		r.Out.Host = target.Host
 	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.down.Load() {
+			panic(http.ErrAbortHandler)
+		}
 		if r.Method != http.MethodPut {
 			proxy.ServeHTTP(w, r)
 			return

@@ -37,7 +37,7 @@ func (a *Adoption) take(ctx context.Context, e entry, rule client.Rule) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case err != nil && client.Fatal(err):
+	case err != nil && client.Fatal(err) && !a.answers(ctx, err):
 		return err
 	case errors.Is(err, fs.ErrNotExist), fault.Of(err) == fault.NotFound && err != nil:
 		r.State, r.Reason = Skipped, "it went away meanwhile"
@@ -45,6 +45,16 @@ func (a *Adoption) take(ctx context.Context, e entry, rule client.Rule) error {
 		r.State, r.Reason = Failed, err.Error()
 	}
 	return a.tell(r)
+}
+
+// answers tells whether the server is there although one request has failed as
+// if it were not: it may break off what it does not like.
+func (a *Adoption) answers(ctx context.Context, err error) bool {
+	if !client.Unreachable(err) {
+		return false
+	}
+	_, _, err = a.client.ImageAt(ctx, "x")
+	return err == nil
 }
 
 // bring sends a file unless the server has it.

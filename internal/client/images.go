@@ -90,6 +90,9 @@ type File struct {
 	Rule   Rule
 }
 
+// expectBytes is from where on a server is asked before a file is sent.
+const expectBytes = 64 << 10
+
 // Put stores a file under a key.
 func (c *Client) Put(ctx context.Context, f File) (Image, error) {
 	segments := strings.Split(f.Key, "/")
@@ -106,6 +109,9 @@ func (c *Client) Put(ctx context.Context, f File) (Image, error) {
 	}
 	r.ContentLength = f.Bytes
 	r.Header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(f.SHA256[:])+":")
+	if f.Bytes > expectBytes {
+		r.Header.Set("Expect", "100-continue") // a refusal then comes before the body has broken off
+	}
 	if f.Rule == Refuse {
 		r.Header.Set("If-None-Match", "*")
 	}

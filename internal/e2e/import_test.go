@@ -92,6 +92,22 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestImportRefused has the server refuse large files in the middle of others.
+func TestImportRefused(t *testing.T) {
+	s, dir := start(t, "", "SAFELIGHT_INGEST_MAX_FILE_BYTES=1MB"), t.TempDir()
+	photosIn(t, dir, 20)
+	for i := range 4 {
+		large := append(jpegOf(t, scene(50, 50, 1)), make([]byte, 20<<20)...)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("1/large%d.jpg", i)), large, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, errs, status := command(t, []string{"SAFELIGHT_SERVER=" + s.url}, "import", dir, "--state", "none")
+	if status != 1 || strings.Count(errs, "larger than 1000000 bytes") != 4 || !strings.Contains(text, "20 stored, 4 failed") {
+		t.Errorf("%d %s%s", status, text, errs)
+	}
+}
+
 // TestImportWatch follows a directory by the command line until it is told to
 // stop.
 func TestImportWatch(t *testing.T) {

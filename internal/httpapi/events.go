@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"safelight/internal/auth"
 	"safelight/internal/fault"
 	"safelight/internal/mirror"
@@ -151,4 +153,17 @@ func candidates(names []eventName) []mirror.Object {
 		}
 	}
 	return objects
+}
+
+// eventsOperation describes the route of notifications.
+func eventsOperation(answer *huma.Schema, problem *huma.Response) *huma.Operation {
+	return &huma.Operation{
+		Method: http.MethodPost, Path: "/v1/events/s3", OperationID: "bucket-events", Tags: []string{"images"},
+		Summary:     "Takes a bucket's notifications and has the objects looked at that mirrors have",
+		Description: "As S3 sends them, directly or through SNS or EventBridge. The key may be the password of Basic authentication.",
+		Security:    []map[string][]string{{"bearer": {string(auth.Upload)}}},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
+		Responses: map[string]*huma.Response{"200": {Description: "Tasks are stored", Content: map[string]*huma.MediaType{"application/json": {Schema: answer}}},
+			"default": problem},
+	}
 }

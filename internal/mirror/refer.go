@@ -47,7 +47,8 @@ func (s *Service) release(ctx context.Context, r *work.Run) (work.Outcome, error
 	if err != nil {
 		return work.Outcome{}, err
 	}
-	for _, kept := range done.Kept {
+	if len(done.Kept) > 0 {
+		kept := done.Kept[0]
 		if kept.Waits() {
 			return work.Outcome{}, work.Postpone(time.Minute, "the home copy is kept: "+kept.Reason)
 		}
