@@ -40,6 +40,8 @@ type bed struct {
 	client *client.Client
 	puts   atomic.Int32
 	down   atomic.Bool // nobody answers
+	// turnedAway is told of requests that nobody answers.
+	turnedAway atomic.Pointer[chan struct{}]
 	// meddle is called for each PUT: false lets its answer get lost. nil is no
 	// meddling.
 	meddle atomic.Pointer[func(n int32, w http.ResponseWriter) (forward, answer bool)]
@@ -72,6 +74,9 @@ func serve(t *testing.T) *bed {
 	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if b.down.Load() {
+			if asked := b.turnedAway.Load(); asked != nil {
+				*asked <- struct{}{}
+			}
 			panic(http.ErrAbortHandler)
 		}
 		if r.Method != http.MethodPut {

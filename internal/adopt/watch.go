@@ -126,7 +126,7 @@ func (w *watch) listen(ctx context.Context) {
 			}
 			name, below := strings.CutPrefix(e.Name, w.root+"/")
 			switch {
-			case below && e.Op != fsnotify.Chmod:
+			case below: // changed rights too: it may be readable by now
 				w.event(ctx, name, e.Op)
 			case e.Name == w.root && e.Has(fsnotify.Remove|fsnotify.Rename):
 				w.stop(fmt.Errorf("%s is gone", w.root))

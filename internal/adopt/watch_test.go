@@ -205,3 +205,21 @@ func TestWatchRootGone(t *testing.T) {
 	}
 	until(t, b, map[string]int{"a.jpg": 1})
 }
+
+// TestWatchServerAway changes files while the server is away.
+func TestWatchServerAway(t *testing.T) {
+	t.Parallel()
+	b, dir := serve(t), t.TempDir()
+	put(t, dir, "a.jpg", 1)
+	asked := make(chan struct{}, 1000)
+	b.turnedAway.Store(&asked)
+	following(t, b, dir, Config{}, true)
+	b.down.Store(true)
+	put(t, dir, "b.jpg", 2)
+	check(t, os.Remove(filepath.Join(dir, "a.jpg")))
+	for range tries + 2 { // more often than a pass tries
+		<-asked
+	}
+	b.down.Store(false)
+	until(t, b, map[string]int{"b.jpg": 2})
+}
