@@ -39,11 +39,12 @@ func TestMain(m *testing.M) {
 type bed struct {
 	client *client.Client
 	puts   atomic.Int32
+	tries  sync.Map    // of PUTs, by path: *atomic.Int32
 	down   atomic.Bool // nobody answers
 	// turnedAway is told of requests that nobody answers.
 	turnedAway atomic.Pointer[chan struct{}]
-	// meddle is called for each PUT: false lets its answer get lost. nil is no
-	// meddling.
+	// meddle is called for each PUT, the nth of its path: without answer, that
+	// gets lost. nil is no meddling.
 	meddle atomic.Pointer[func(n int32, w http.ResponseWriter) (forward, answer bool)]
 }
 
@@ -83,7 +84,9 @@ func serve(t *testing.T) *bed {
 			proxy.ServeHTTP(w, r)
 			return
 		}
-		n := b.puts.Add(1)
+		b.puts.Add(1)
+		tries, _ := b.tries.LoadOrStore(r.URL.Path, new(atomic.Int32))
+		n := tries.(*atomic.Int32).Add(1)
 		forward, answer := true, true
 		if m := b.meddle.Load(); m != nil {
 			forward, answer = (*m)(n, w)
