@@ -1,10 +1,13 @@
 package carry_test
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -201,6 +204,40 @@ func TestInterrupted(t *testing.T) {
 	}
 	if len(steps) != 3 {
 		t.Errorf("it was interrupted in %v only", slices.Collect(maps.Keys(steps)))
+	}
+	got := look(t, openPostgres(t, cfg))
+	got.Tasks = nil
+	wantSame(t, got, expected)
+}
+
+// TestKilled kills the process that carries over, again and again, each time a
+// little later.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	dir, cfg := t.TempDir(), target(t)
+	old := openSQLite(t, dir)
+	fill(t, old, 3000)
+	expected := look(t, old)
+	expected.Tasks = nil // the list is cut
+	for lines := 2; ; lines += 3 {
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), childVar+"="+dir+" "+string(cfg.URL))
+		out := must(child.StdoutPipe())
+		check(t, child.Start())
+		said := bufio.NewScanner(out)
+		last := ""
+		for n := 0; said.Scan(); n++ {
+			if last = said.Text(); n == lines {
+				check(t, child.Process.Kill())
+			}
+		}
+		_ = child.Wait()
+		if last == "ended <nil>" {
+			break
+		}
+		if strings.HasPrefix(last, "ended") {
+			t.Fatalf("after %d lines: %s", lines, last)
+		}
 	}
 	got := look(t, openPostgres(t, cfg))
 	got.Tasks = nil
