@@ -64,7 +64,7 @@ golden: setup-test ## Write the golden renders anew; look at the difference befo
 crash: setup-test ## Kill the server, and workers, N times (20) under load; nothing acknowledged may be lost
 	SAFELIGHT_CRASH_CYCLES=$(N) $(GO) test ./internal/e2e -run '^Test(Task)?Crash' -count=1 -v -timeout 6h
 
-bench: build ## One table of ratios: hot, cold, ingest, memory, tasks
+bench: build ## One table of ratios: hot, cold, ingest, memory, tasks, scale
 	$(GO) run ./bench
 
 bench-peers: build setup-bench ## nginx and ipx beside us on the same requests

@@ -6,7 +6,7 @@
 // of the serving processes with all their children, read from the kernel; the
 // client's is not counted.
 //
-//	make bench          hot, cold, ingest, memory, tasks
+//	make bench          hot, cold, ingest, memory, tasks, scale
 //	make bench-peers    the same requests to nginx and ipx beside us
 package main
 
@@ -31,7 +31,7 @@ type row struct {
 func main() {
 	binary := flag.String("binary", "bin/safelight", "the server to measure")
 	peers := flag.Bool("peers", false, "measure nginx and ipx beside us instead")
-	only := flag.String("only", "", "run only the rows whose group contains this: hot, cold, ingest, memory, tasks")
+	only := flag.String("only", "", "run only the rows whose group contains this: hot, cold, ingest, memory, tasks, scale")
 	bare := flag.String("bare", "", "internal: be the baseline of this name")
 	rounds := flag.Int("rounds", 7, "rounds of each row")
 	flag.Parse()
@@ -41,7 +41,7 @@ func main() {
 	dir, err := os.MkdirTemp("", "safelight-bench-")
 	exit(err)
 	b := &bench{binary: *binary, dir: dir, rounds: *rounds}
-	groups := []group{{"hot", b.hot}, {"cold", b.cold}, {"ingest", b.ingest}, {"memory", b.memory}, {"tasks", b.tasks}}
+	groups := []group{{"hot", b.hot}, {"cold", b.cold}, {"ingest", b.ingest}, {"memory", b.memory}, {"tasks", b.tasks}, {"scale", b.scale}}
 	if *peers {
 		groups = []group{{"nginx", b.nginx}, {"ipx", b.ipx}}
 	}

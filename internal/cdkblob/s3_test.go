@@ -22,7 +22,7 @@ func quick() objectblob.Config {
 	return c
 }
 
-func open(t *testing.T, url string, c objectblob.Config) *objectblob.Store {
+func open(t testing.TB, url string, c objectblob.Config) *objectblob.Store {
 	t.Helper()
 	s, err := cdkblob.Open(context.Background(), cdkblob.Options{URL: url, Config: c, Spool: filepath.Join(t.TempDir(), "spool")})
 	if err != nil {

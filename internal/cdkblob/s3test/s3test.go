@@ -39,7 +39,7 @@ type Server struct {
 	// from the next Run on.
 	Events string
 
-	t       testing.TB
+	t       testing.TB // nil after Launch
 	program string
 	cmd     *exec.Cmd
 	output  *bytes.Buffer
@@ -49,21 +49,34 @@ type Server struct {
 // built.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	if _, err := build(); err != nil {
+		t.Skipf("there is no S3 server: %v", err)
+	}
+	s, err := Launch(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.t = t
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Launch runs a server over a directory until Stop. Methods that test need Start
+// instead.
+func Launch(dir string) (*Server, error) {
 	program, err := build()
 	if err != nil {
-		t.Skipf("there is no S3 server: %v", err)
+		return nil, err
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	s := &Server{Endpoint: "http://" + ln.Addr().String(), Dir: t.TempDir(), t: t, program: program}
+	s := &Server{Endpoint: "http://" + ln.Addr().String(), Dir: dir, program: program}
 	if err := ln.Close(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(s.Stop)
-	s.Run()
-	return s
+	return s, s.run()
 }
 
 // Env is what a program needs to get in.
@@ -119,6 +132,12 @@ func (s *Server) Objects(bucket string) []string {
 // Run starts the server again after Stop, at the same place.
 func (s *Server) Run() {
 	s.t.Helper()
+	if err := s.run(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) run() error {
 	s.output = &bytes.Buffer{}
 	args := []string{"--quiet", "--keep-alive", "--port", strings.TrimPrefix(s.Endpoint, "http://")}
 	if s.Events != "" {
@@ -128,18 +147,18 @@ func (s *Server) Run() {
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		res, err := client.Get(s.Endpoint)
 		if err == nil {
 			_ = res.Body.Close()
-			return
+			return nil
 		}
 		if time.Now().After(deadline) {
 			s.Stop()
-			s.t.Fatalf("the S3 server does not answer: %v\n%s", err, s.output)
+			return fmt.Errorf("the S3 server does not answer: %w\n%s", err, s.output)
 		}
 	}
 }
