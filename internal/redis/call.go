@@ -70,6 +70,9 @@ func (c *Client) Do(ctx context.Context, commands ...Command) ([]Reply, error) {
 	})
 }
 
+// Text is bytes as an argument. They must not be changed any more.
+func Text(b []byte) string { return rueidis.BinaryString(b) }
+
 // Script is a program that Redis carries out at once.
 type Script struct{ lua *rueidis.Lua }
 

@@ -13,7 +13,6 @@ import (
 // keep connects, and asks Redis now and then whether it is there: only this ends
 // the time in which it is left alone, so that no request has to try.
 func (c *Client) keep(first chan<- struct{}) {
-	wasUp := false
 	for c.background.Err() == nil {
 		err := c.try()
 		for err != nil && !c.breaker.Open() && c.background.Err() == nil && c.conn.Load() == nil {
@@ -23,11 +22,8 @@ func (c *Client) keep(first chan<- struct{}) {
 			close(first)
 			first = nil
 		}
-		if up := c.Up(); up && !wasUp {
+		if c.Up() && c.back.Swap(false) {
 			c.tellUp()
-			wasUp = up
-		} else if !up {
-			wasUp = false
 		}
 		pause := lookEvery
 		if err != nil {

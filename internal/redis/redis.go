@@ -39,8 +39,9 @@ type Client struct {
 	conn     atomic.Pointer[rueidis.Client] // nil until the first connection
 	told     atomic.Int64                   // when a refusal was last logged; Unix seconds
 
-	mu sync.Mutex
-	up []func() // called when Redis answers again
+	back atomic.Bool // it answers again, and nobody was told
+	mu   sync.Mutex
+	up   []func() // who is to be told
 
 	background context.Context
 	stop       context.CancelFunc
@@ -87,7 +88,10 @@ func Open(c Config, observer Observer, log *slog.Logger) (*Client, error) {
 		Opened: func(err error) {
 			log.Warn("Redis does not answer; it is left alone, and tried now and then", "redis", c.URL, "error", err)
 		},
-		Closed: func() { log.Info("Redis answers again", "redis", c.URL) },
+		Closed: func() {
+			client.back.Store(true)
+			log.Info("Redis answers again", "redis", c.URL)
+		},
 	})
 	client.background, client.stop = context.WithCancel(context.Background())
 	first := make(chan struct{})

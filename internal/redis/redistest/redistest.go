@@ -33,6 +33,7 @@ type Server struct {
 	Port     int
 	dir      string
 	program  string
+	sentinel bool
 	settings []string
 	process  *exec.Cmd
 }
@@ -40,15 +41,15 @@ type Server struct {
 // Start makes a server and starts it, with settings such as "--maxmemory", "10mb"
 // over Redis' defaults. Nothing is written to disk. Close must be called.
 func Start(settings ...string) (*Server, error) {
-	return start("redis-server", append([]string{"--save", "", "--appendonly", "no", "--requirepass", Password, "--masterauth", Password}, settings...))
+	return start(false, append([]string{"--save", "", "--appendonly", "no", "--requirepass", Password, "--masterauth", Password}, settings...))
 }
 
-func start(program string, settings []string) (_ *Server, err error) {
-	path, err := exec.LookPath(program)
+func start(sentinel bool, settings []string) (_ *Server, err error) {
+	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, ErrMissing
 	}
-	s := &Server{program: path, settings: settings}
+	s := &Server{program: path, sentinel: sentinel, settings: settings}
 	if s.dir, err = os.MkdirTemp("", "redistest"); err != nil {
 		return nil, err
 	}
@@ -83,8 +84,8 @@ func freePort() (int, error) {
 // returns when it answers.
 func (s *Server) Resume() error {
 	var args []string
-	if strings.HasSuffix(s.program, "sentinel") {
-		args = append(args, filepath.Join(s.dir, "sentinel.conf"))
+	if s.sentinel {
+		args = append(args, filepath.Join(s.dir, "sentinel.conf"), "--sentinel")
 		if err := os.WriteFile(args[0], nil, 0o600); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (s *Server) Ask(command string) (string, error) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 	r := bufio.NewReader(conn)
-	if !strings.HasSuffix(s.program, "sentinel") {
+	if !s.sentinel {
 		if answer, err := exchange(conn, r, "AUTH "+Password); err != nil || !strings.HasPrefix(answer, "+OK") {
 			return "", fmt.Errorf("AUTH: %s %w", answer, err)
 		}
