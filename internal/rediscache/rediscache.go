@@ -141,11 +141,13 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 return redis.call('UNLINK', KEYS[2])`)
 
 // Put implements cache.Cache. An entry above MaxBytes is not kept, and its body
-// not read. When Redis fails that is no error: the rendition is not kept.
+// not read. When Redis fails that is no error: the rendition is not kept. Nobody
+// should wait for it: it takes longer than a request may.
 func (c *Cache) Put(ctx context.Context, key cache.Key, meta asset.Rendition, body io.Reader) error {
 	if meta.Bytes < 0 {
 		return fault.New(fault.Internal, "a rendition of %d bytes can't be cached", meta.Bytes)
 	}
+	ctx = redis.Unhurried(ctx)
 	keys := []string{c.index(key.Source), c.name(key)}
 	if meta.Bytes > c.config.MaxBytes {
 		_, _ = c.redis.Run(ctx, endNone, keys, key.Variant.String())
