@@ -21,6 +21,10 @@ type Deps struct {
 	Outputs task.Outputs  // nil: none are swept
 	Caches  []cache.Cache // that hold renditions
 	Log     *slog.Logger
+	Answers Answers // nil: none are remembered
+	// Tell tells other nodes what has left, without waiting for them; nil is no
+	// others, or none that are not told otherwise.
+	Tell func(News)
 	// Farewell are the tasks that an image leaves behind; nil is none.
 	Farewell func() []task.New
 }
@@ -67,17 +71,25 @@ func (s *Service) Gone(ctx context.Context, img asset.Image) {
 	if img.Key != "" {
 		s.epochs.Bump(img.Owner, img.Key)
 	}
-	used, err := s.Janitor.Used(ctx, img.Source.Digest)
+	if s.Tell != nil {
+		s.Tell(News{Names: []Name{{img.Owner, img.ID.String()}, {img.Owner, img.Key}}, Sources: []asset.Digest{img.Source.Digest}})
+	}
+	s.dropUnused(ctx, img.Source.Digest)
+}
+
+// dropUnused removes a source's renditions from caches, unless an image has it.
+func (s *Service) dropUnused(ctx context.Context, source asset.Digest) {
+	used, err := s.Janitor.Used(ctx, source)
 	if err != nil {
-		s.Log.Warn("purge: can't tell whether a source is in use", "source", img.Source.Digest, "error", err)
+		s.Log.Warn("purge: can't tell whether a source is in use", "source", source, "error", err)
 		return
 	}
 	if used {
 		return
 	}
 	for _, c := range s.Caches {
-		if err := c.Purge(ctx, img.Source.Digest); err != nil {
-			s.Log.Warn("purge: renditions stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
+		if err := c.Purge(ctx, source); err != nil {
+			s.Log.Warn("purge: renditions stay in a cache until it needs the room", "source", source, "error", err)
 		}
 	}
 }

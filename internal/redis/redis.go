@@ -103,6 +103,11 @@ func Open(c Config, observer Observer, log *slog.Logger) (*Client, error) {
 	return client, nil
 }
 
+// Background runs work until the client is closed, which ends ctx and waits.
+func (c *Client) Background(work func(ctx context.Context)) {
+	c.running.Go(func() { work(c.background) })
+}
+
 // Close ends the connections; calls fail from then on.
 func (c *Client) Close() error {
 	c.stop()
