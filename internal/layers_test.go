@@ -21,13 +21,13 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
-	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
+	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
 	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "e2e"}
+var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "redis/redistest", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -43,6 +43,11 @@ var within = map[string][]string{
 	"objectblob":     {"breaker"},
 	"cdkblob":        {"objectblob", "breaker"},
 	"ossblob":        {"objectblob", "breaker"},
+	"redis":          {"breaker"},
+	"rediscache":     {"redis"},
+	"rediscatalog":   {"redis"},
+	"redisnews":      {"redis"},
+	"redisturn":      {"redis"},
 	"codec":          {"codec/wire", "codec/sandbox"},
 	"codec/wire":     {"codec/sandbox"},
 	"codec/worker":   {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
@@ -65,6 +70,7 @@ var keep = map[string][]string{
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/robfig/cron":        {"work"},
+	"github.com/redis/":             {"redis"},
 	"gocloud.dev":                   {"cdkblob"},
 	"github.com/aws/":               {"cdkblob"},
 	"github.com/Azure/":             {"cdkblob"},

@@ -20,7 +20,7 @@ import (
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/blob"
-	"safelight/internal/cache"
+	"safelight/internal/catalog"
 	"safelight/internal/codec"
 	"safelight/internal/config"
 	"safelight/internal/diskblob"
@@ -55,7 +55,9 @@ type App struct {
 	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
-	shared    *postgres.DB // what db is where nodes share it; nil otherwise
+	shared    *postgres.DB    // what db is where nodes share it; nil otherwise
+	catalog   catalog.Catalog // db, remembered where that pays
+	redis     *remembering    // nil where it is not configured
 	openQueue func(context.Context, task.Config) (queue, error)
 	tasks     queue
 	signals   *task.Signals
@@ -145,27 +147,31 @@ func (a *App) serve(ctx context.Context, version string) error {
 	codecs := worker{a.codec}
 	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
 	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
+	metrics := telemetry.New(version)
+	if err := a.openRedis(metrics); err != nil {
+		return err
+	}
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Log: a.log,
+		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()
-	metrics := telemetry.New(version)
-	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
+	renderer := render.New(a.config.Render, a.home, a.catalog, a.db, memory, a.disk, codecs, a.log)
+	a.shareRenditions(renderer)
 	a.observe(metrics, memory, renderer)
 	a.observeDatabase(metrics)
 	if err := a.startPipeline(ctx, renderer, codecs, metrics); err != nil {
 		return err
 	}
 	a.observeRecompress(metrics)
-	intake := ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline)
+	intake := ingest.New(a.config.Ingest, a.home, a.catalog, codecs, mint, a.pipeline)
 	remotes, err := a.openRemote(intake, metrics, version)
 	if err != nil {
 		return err
 	}
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: intake, Remote: remotes, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
-		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
+		Catalog: a.catalog, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 	})
@@ -193,6 +199,7 @@ func (a *App) checks() []httpapi.Check {
 	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
 		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
 	}
+	checks = append(checks, a.redisChecks()...)
 	if a.restores {
 		checks = append(checks, httpapi.Check{Name: "jpeg-xl", Ping: func(context.Context) error { return a.noJXL() }, Optional: true})
 	}
@@ -220,7 +227,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	}
 	lane := fastlane.New(ln, fastlane.Config{HeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime}, a.api)
 	server := &http.Server{
-		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
+		Handler: a.handler(), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))

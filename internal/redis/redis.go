@@ -130,12 +130,10 @@ func (c *Client) Open() bool { return !c.Up() }
 // Times is how often Redis was left alone.
 func (c *Client) Times() int64 { return c.breaker.Times() }
 
-// Ping tells whether Redis is used; fault.Unavailable is no.
-func (c *Client) Ping(context.Context) error {
-	if !c.Up() {
-		return ErrAway
-	}
-	return nil
+// Ping tells whether Redis answers in time; fault.Unavailable is no.
+func (c *Client) Ping(ctx context.Context) error {
+	_, err := c.Do(ctx, Command{Name: "PING"})
+	return err
 }
 
 // ErrAway is the error of a call that was not tried, or got no answer in time.

@@ -206,7 +206,7 @@ func TestAwayAtTheStart(t *testing.T) {
 	if _, err := get(t.Context(), c, "a"); !errors.Is(err, redis.ErrAway) || c.Up() || fault.Of(c.Ping(t.Context())) != fault.Unavailable {
 		t.Errorf("%v, up: %v", err, c.Up())
 	}
-	if seen.of("skipped") != 1 {
+	if seen.of("skipped") != 2 || seen.of("failed") != 0 {
 		t.Errorf("%+v", seen.all)
 	}
 	if err := s.Resume(); err != nil {

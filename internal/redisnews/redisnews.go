@@ -34,9 +34,15 @@ type message struct {
 	Sources [][]byte    `json:"sources"`
 }
 
+// Hearer takes in what other nodes tell, without holding up who passes it on.
+type Hearer interface {
+	Hear(n purge.News)
+	Lost()
+}
+
 // New makes a messenger, which passes on what it hears until the client is
 // closed.
-func New(client *redis.Client, ear *purge.Ear) *Messenger {
+func New(client *redis.Client, ear Hearer) *Messenger {
 	m := &Messenger{redis: client, node: rand.Text(), out: make(chan purge.News, backlog)}
 	client.Listen(channel, redis.Listener{
 		Heard: func(text string) {
