@@ -211,13 +211,13 @@ local fields = redis.call('HKEYS', KEYS[1])
 redis.call('UNLINK', KEYS[1])
 return fields`)
 
-// Purge implements cache.Cache. When Redis fails, it is done once Redis is back.
+// Purge implements cache.Cache. When Redis fails that is no error: it is done
+// once Redis is back; no image has the source, so nobody asks for it meanwhile.
 func (c *Cache) Purge(ctx context.Context, source asset.Digest) error {
-	err := c.purge(ctx, source)
-	if err != nil {
+	if c.purge(ctx, source) != nil {
 		c.remember(source)
 	}
-	return err
+	return nil
 }
 
 func (c *Cache) purge(ctx context.Context, source asset.Digest) error {

@@ -272,8 +272,8 @@ func TestAway(t *testing.T) {
 		t.Error("a hit without Redis")
 	}
 	put(t, c, key, 2, 1000)
-	if err := c.Purge(t.Context(), key.Source); err == nil {
-		t.Error("a purge without Redis has worked")
+	if err := c.Purge(t.Context(), key.Source); err != nil {
+		t.Error(err)
 	}
 	proxy.Mend()
 	ctx := context.WithoutCancel(t.Context())

@@ -38,7 +38,8 @@ func NewProxy(s *Server) (*Proxy, error) {
 // URL leads to the server through the proxy.
 func (p *Proxy) URL() string { return URL(p.ln.Addr().String()) }
 
-// Delay has every piece of an answer wait so long; less than 0 swallows it.
+// Delay has every piece of an answer wait so long; less than 0 swallows it, and
+// the connection ends with the next piece that is not swallowed.
 func (p *Proxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,12 +121,17 @@ func (p *Proxy) pass(to, from net.Conn, hold func() bool) {
 		_, _ = to.Close(), from.Close()
 	}()
 	buf := make([]byte, 64<<10)
+	swallowed := false
 	for {
 		n, err := from.Read(buf)
 		if hold == nil {
 			p.Pieces.Add(1)
 		} else if n > 0 && !hold() {
+			swallowed = true
 			continue
+		}
+		if swallowed { // the rest would be taken for what is missing
+			return
 		}
 		if _, failed := to.Write(buf[:n]); failed != nil || err != nil {
 			return
