@@ -110,6 +110,40 @@ func TestSentinels(t *testing.T) {
 	exercise(t, c)
 }
 
+// TestRights: a user with the rights that the documentation names needs no others.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	if answer, err := s.Ask("ACL SETUSER safelight on >" + redistest.Password + " ~safelight:* &safelight:* +@all -@admin -@dangerous"); err != nil || answer != "+OK" {
+		t.Fatal(answer, err)
+	}
+	url := strings.Replace(s.URL(), "redis://:", "redis://safelight:", 1)
+	c, _ := open(t, url, lenient)
+	other, _ := open(t, url, lenient)
+	exercise(t, c)
+	checkMessages(t, c, other)
+}
+
+// TestTLS: connections are encrypted, and a certificate that nobody vouches for
+// is refused unless it may be any.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	s, err := redistest.StartTLS()
+	if errors.Is(err, redistest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	c, _ := open(t, s.URL()+"?skip_verify=true", lenient)
+	exercise(t, c)
+	checked, seen := open(t, s.URL(), lenient)
+	if _, err := get(t.Context(), checked, "key1"); !errors.Is(err, redis.ErrAway) || seen.of("skipped") != 1 {
+		t.Errorf("a stranger's certificate is taken: %v", err)
+	}
+}
+
 // hearing collects what is heard.
 type hearing struct {
 	mu     sync.Mutex

@@ -390,8 +390,10 @@ func TestDamage(t *testing.T) {
 		values[key] = v[0].Text()
 	}
 	for damage, change := range map[string]func(key string) string{
-		"cut off":  func(key string) string { return values[key][:len(values[key])-1] },
-		"changed":  func(key string) string { return string(bytes.Replace([]byte(values[key]), []byte("cats"), []byte("rats"), 1)) },
+		"cut off": func(key string) string { return values[key][:len(values[key])-1] },
+		"changed": func(key string) string {
+			return string(bytes.Replace([]byte(values[key]), []byte("cats"), []byte("rats"), 1))
+		},
 		"empty":    func(string) string { return "" },
 		"foreign":  func(key string) string { return values[another(values, key)] },
 		"no magic": func(key string) string { return "A0" + values[key][2:] },

@@ -69,7 +69,7 @@ func StartSentinels() (_ *Group, err error) {
 		g.Servers = append(g.Servers, s)
 	}
 	for range 3 {
-		s, err := start(true, nil)
+		s, err := start(true, nil, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ package redistest
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type Server struct {
 	dir      string
 	program  string
 	sentinel bool
+	tls      *tls.Config // nil without
 	settings []string
 	process  *exec.Cmd
 }
@@ -41,15 +43,15 @@ type Server struct {
 // Start makes a server and starts it, with settings such as "--maxmemory", "10mb"
 // over Redis' defaults. Nothing is written to disk. Close must be called.
 func Start(settings ...string) (*Server, error) {
-	return start(false, append([]string{"--save", "", "--appendonly", "no", "--requirepass", Password, "--masterauth", Password}, settings...))
+	return start(false, nil, append([]string{"--save", "", "--appendonly", "no", "--requirepass", Password, "--masterauth", Password}, settings...))
 }
 
-func start(sentinel bool, settings []string) (_ *Server, err error) {
+func start(sentinel bool, encrypt *tls.Config, settings []string) (_ *Server, err error) {
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		return nil, ErrMissing
 	}
-	s := &Server{program: path, sentinel: sentinel, settings: settings}
+	s := &Server{program: path, sentinel: sentinel, tls: encrypt, settings: settings}
 	if s.dir, err = os.MkdirTemp("", "redistest"); err != nil {
 		return nil, err
 	}
@@ -90,7 +92,12 @@ func (s *Server) Resume() error {
 			return err
 		}
 	}
-	args = append(args, "--port", strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir)
+	port := "--port"
+	if s.tls != nil {
+		port = "--tls-port"
+		args = append(args, "--port", "0")
+	}
+	args = append(args, port, strconv.Itoa(s.Port), "--bind", "127.0.0.1", "--dir", s.dir)
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -124,6 +131,9 @@ func (s *Server) Ask(command string) (string, error) {
 	conn, err := net.DialTimeout("tcp", s.Address(), time.Second)
 	if err != nil {
 		return "", err
+	}
+	if s.tls != nil {
+		conn = tls.Client(conn, s.tls)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
@@ -172,7 +182,13 @@ func (s *Server) Close() error { return errors.Join(s.Kill(), os.RemoveAll(s.dir
 func (s *Server) Address() string { return "127.0.0.1:" + strconv.Itoa(s.Port) }
 
 // URL leads to the server.
-func (s *Server) URL() string { return URL(s.Address()) }
+func (s *Server) URL() string {
+	url := URL(s.Address())
+	if s.tls != nil {
+		return strings.Replace(url, "redis:", "rediss:", 1)
+	}
+	return url
+}
 
 // URL leads to the server behind an address.
 func URL(address string) string { return "redis://:" + Password + "@" + address + "/0" }
