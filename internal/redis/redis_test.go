@@ -100,6 +100,9 @@ func TestSentinels(t *testing.T) {
 	other, _ := open(t, g.URL(), lenient)
 	exercise(t, c)
 	checkMessages(t, c, other)
+	h := &hearing{}
+	other.Listen("news", h.listener())
+	eventually(t, "joined", func() bool { return h.joined.Load() == 1 })
 	if err := g.Servers[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +111,29 @@ func TestSentinels(t *testing.T) {
 		t.Errorf("the replica has %q, %v", answer, err)
 	}
 	exercise(t, c)
+	eventually(t, "joined again", func() bool { return h.joined.Load() > 1 })
+	if err := c.Publish(redis.Unhurried(t.Context()), "news", "after"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "heard", func() bool { return strings.HasSuffix(h.heard(), "after") })
+}
+
+// TestCloseWhileDumb: a server that says nothing does not keep us from ending.
+func TestCloseWhileDumb(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, startServer(t))
+	c, _ := open(t, p.URL(), nil)
+	c.Listen("news", redis.Listener{Heard: func(string) {}, Joined: func() {}})
+	eventually(t, "it works", func() bool { return set(t.Context(), c, "a", "b") == nil })
+	p.Delay(-1)
+	_, _ = get(t.Context(), c, "a")
+	start := time.Now()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("closing took %s", took)
+	}
 }
 
 // TestRights: a user with the rights that the documentation names needs no others.

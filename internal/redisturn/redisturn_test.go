@@ -98,7 +98,36 @@ func waits(t *testing.T, s *redistest.Server, v asset.VariantKey) {
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	a, b := open(t, s.URL(), time.Minute), open(t, s.URL(), time.Minute)
+	checkTurns(t, s.URL(), func(v asset.VariantKey) { waits(t, s, v) })
+}
+
+func TestTurnsInACluster(t *testing.T) {
+	t.Parallel()
+	g, err := redistest.StartCluster()
+	if errors.Is(err, redistest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() })
+	client := connect(t, g.URL())
+	checkTurns(t, g.URL(), func(v asset.VariantKey) {
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			replies, err := client.Do(t.Context(), redis.Command{Name: "EXISTS", Keys: []string{"safelight:t:{" + v.String() + "}:w"}})
+			if err == nil && replies[0].Int() == 1 {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal("nobody waits", err)
+			}
+		}
+	})
+}
+
+// checkTurns has two nodes want one variant; waits returns when the second waits.
+func checkTurns(t *testing.T, url string, waits func(asset.VariantKey)) {
+	a, b := open(t, url, time.Minute), open(t, url, time.Minute)
 	for _, c := range []struct {
 		name string
 		err  error
@@ -121,7 +150,7 @@ func TestTurns(t *testing.T) {
 				free(nil)
 			}
 			second := begin(t.Context(), b, v)
-			waits(t, s, v)
+			waits(v)
 			done(c.err)
 			got := <-second
 			if got.turn != c.want {

@@ -20,7 +20,7 @@ import (
 )
 
 // ErrMissing tells that Redis is not installed; tests skip then.
-var ErrMissing = errors.New("Redis is not installed (apt-get install redis-server)")
+var ErrMissing = errors.New("redis-server is not installed (apt-get install redis-server)")
 
 // Password is that of every server.
 const Password = "not-to-be-logged"
@@ -122,7 +122,7 @@ func (s *Server) await(command, want string) error {
 		}
 	}
 	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-	return fmt.Errorf("Redis answers %s with %q, %v; its log:\n%s", command, answer, err, log)
+	return fmt.Errorf("redis-server answers %s with %q, %v; its log:\n%s", command, answer, err, log)
 }
 
 // Ask sends a command, with blanks between its words, and gives the answer as
