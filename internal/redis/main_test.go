@@ -8,9 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"safelight/internal/redis"
 	"safelight/internal/redis/redistest"
 )
+
+// TestMain also sees to it that Close leaves nothing running.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds how long is waited for what must come.
 const patience = 20 * time.Second

@@ -23,6 +23,7 @@ import (
 	"safelight/internal/redis/redistest"
 	"safelight/internal/rediscatalog"
 	"safelight/internal/sqlite"
+	"safelight/internal/task"
 )
 
 // server is shared by tests that leave it alone; each has a prefix of its own.
@@ -99,7 +100,11 @@ func open(t testing.TB, client *redis.Client, under catalog.Catalog) *rediscatal
 type whole struct {
 	*sqlite.DB
 	reads *rediscatalog.Catalog
+	tasks task.Queue
 }
+
+// Queue implements catalogtest.Queued.
+func (w whole) Queue() task.Queue { return w.tasks }
 
 func (w whole) Commit(ctx context.Context, c catalog.Change) ([]catalog.Result, error) {
 	return w.reads.Commit(ctx, c)
@@ -118,9 +123,15 @@ func TestConformance(t *testing.T) {
 	var all []*rediscatalog.Catalog
 	catalogtest.Run(t, func(t *testing.T) catalog.Catalog {
 		db := openDatabase(t)
+		tasks, err := db.Tasks(t.Context(), task.Config{
+			Mint: asset.NewMint([]byte("a secret for tests")), Signals: task.NewSignals(), Policies: task.Policies{Default: task.DefaultPolicy()},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := open(t, connect(t, server.URL(), newPrefix()), db)
 		all = append(all, c)
-		return whole{db, c}
+		return whole{db, c, tasks}
 	})
 	hits := int64(0)
 	for _, c := range all {
