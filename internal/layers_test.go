@@ -19,15 +19,15 @@ import (
 var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
-	2: {"blob", "cache", "catalog", "catalog/stored", "task", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
+	2: {"blob", "cache", "catalog", "catalog/stored", "task", "node", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
-	4: {"diskblob", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
-	5: {"httpapi", "httpapi/taskapi", "client", "optimize"},
+	4: {"diskblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
+	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "metric/metrictest", "postgres/pgtest", "redis/redistest", "e2e"}
+var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "node/nodetest", "metric/metrictest", "postgres/pgtest", "redis/redistest", "faultproxy", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -37,10 +37,10 @@ var within = map[string][]string{
 	"catalog":        {"task"},
 	"catalog/stored": {"catalog", "task"},
 	"plan":           {"quality"},
-	"recompress":     {"recall"},
 	"remote":         {"ingest", "purge"},
 	"pipeline":       {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":     {"breaker"},
+	"postgres":       {"breaker"},
 	"cdkblob":        {"objectblob", "breaker"},
 	"ossblob":        {"objectblob", "breaker"},
 	"redis":          {"breaker"},
@@ -51,8 +51,8 @@ var within = map[string][]string{
 	"codec":          {"codec/wire", "codec/sandbox"},
 	"codec/wire":     {"codec/sandbox"},
 	"codec/worker":   {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
-	"httpapi":        {"httpapi/taskapi"},
-	"client":         {"httpapi/taskapi"},
+	"httpapi":        {"httpapi/nodeapi", "httpapi/taskapi"},
+	"client":         {"httpapi/nodeapi", "httpapi/taskapi"},
 	"app":            {"config", "telemetry"},
 	"config":         {"telemetry"},
 	"cli":            {"app", "config", "telemetry"},
@@ -67,7 +67,7 @@ var keep = map[string][]string{
 	"github.com/jackc/pgx/":         {"postgres"},
 	"github.com/pressly/goose/":     {"sqlite", "postgres"},
 	"github.com/prometheus/":        {"telemetry"},
-	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/taskapi"},
+	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/nodeapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/robfig/cron":        {"work"},
 	"github.com/redis/":             {"redis"},
@@ -78,7 +78,7 @@ var keep = map[string][]string{
 	"google.golang.org/api":         {"cdkblob"},
 	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
+	"net/http":                      {"httpapi", "httpapi/nodeapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
 	"golang.org/x/net/":             {"origin"},
 	"os/exec":                       {"codec", "guetzli"},
 }

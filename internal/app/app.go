@@ -15,25 +15,28 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/auth"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/catalog"
 	"safelight/internal/codec"
 	"safelight/internal/config"
-	"safelight/internal/diskblob"
 	"safelight/internal/diskcache"
 	"safelight/internal/fastlane"
 	"safelight/internal/fault"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
+	"safelight/internal/node"
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
 	"safelight/internal/purge"
+	"safelight/internal/recall"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
 	"safelight/internal/task"
@@ -45,8 +48,10 @@ import (
 type App struct {
 	config  config.Config
 	log     *slog.Logger
-	store   *diskblob.Store
+	store   blob.Store
+	blobs   *blobcache.Cache
 	home    *blob.Home
+	reached atomic.Bool // the home store has answered once
 	db      database
 	codec   *codec.Pool
 	disk    *diskcache.Cache
@@ -55,6 +60,8 @@ type App struct {
 	mu      sync.Mutex // guards closers once the server runs
 	closers []func() error
 
+	registry  node.Registry
+	nodes     *node.Membership
 	shared    *postgres.DB    // what db is where nodes share it; nil otherwise
 	catalog   catalog.Catalog // db, remembered where that pays
 	redis     *remembering    // nil where it is not configured
@@ -72,10 +79,7 @@ type App struct {
 	destinations map[string]blob.Store
 }
 
-// Timing of an orderly stop: requests under way get drainTime, so that the
-// process is gone within 25 s of being told.
 const (
-	drainTime    = 20 * time.Second
 	headerTime   = 10 * time.Second
 	idleTime     = 60 * time.Second
 	maxHeader    = 32 << 10
@@ -102,16 +106,15 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 	if err := os.MkdirAll(c.Data, 0o750); err != nil {
 		return nil, fmt.Errorf("the data directory can't be used: %w", err)
 	}
-	if a.store, err = diskblob.Open(diskblob.Config{Dir: c.Data, Node: c.Node}); err != nil {
+	metrics := telemetry.New(version)
+	if err := a.openHome(ctx, metrics); err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, a.store.Close)
-	a.home = blob.NewHome(a.store)
 	if err := a.openDatabase(ctx); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
-	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.cacheDir(), MaxBytes: c.Cache.DiskBytes}); err != nil {
+	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.ownDir("cache"), MaxBytes: c.Cache.DiskBytes}); err != nil {
 		return nil, err
 	}
 	a.closers = append(a.closers, a.disk.Close)
@@ -119,11 +122,11 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.codec.Close)
-	return a, a.serve(ctx, version)
+	return a, a.serve(ctx, version, metrics)
 }
 
 // serve makes the services and the transport over what is open.
-func (a *App) serve(ctx context.Context, version string) error {
+func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metrics) error {
 	secret, err := a.db.Secret(ctx, "ids", func() []byte {
 		b := make([]byte, 32)
 		_, _ = rand.Read(b)
@@ -147,12 +150,11 @@ func (a *App) serve(ctx context.Context, version string) error {
 	codecs := worker{a.codec}
 	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
 	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
-	metrics := telemetry.New(version)
 	if err := a.openRedis(metrics); err != nil {
 		return err
 	}
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Log: a.log,
+		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Blobs: recall.Purger{Cache: a.blobs}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()
@@ -160,6 +162,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 	a.shareRenditions(renderer)
 	a.observe(metrics, memory, renderer)
 	a.observeDatabase(metrics)
+	a.openNodes(metrics, version)
 	if err := a.startPipeline(ctx, renderer, codecs, metrics); err != nil {
 		return err
 	}
@@ -174,6 +177,7 @@ func (a *App) serve(ctx context.Context, version string) error {
 		Catalog: a.catalog, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
+		Nodes: a.nodes, Role: a.config.Role,
 	})
 	if !keys.Empty() {
 		return nil
@@ -188,7 +192,6 @@ func (a *App) serve(ctx context.Context, version string) error {
 func (a *App) checks() []httpapi.Check {
 	checks := []httpapi.Check{
 		{Name: "catalog", Ping: a.db.Ping},
-		{Name: "store", Ping: pingStore(a.store)},
 		{Name: "codec", Ping: func(context.Context) error {
 			if a.codec.Stats().Processes == 0 {
 				return fault.New(fault.Unavailable, "no codec process is running")
@@ -196,6 +199,7 @@ func (a *App) checks() []httpapi.Check {
 			return nil
 		}},
 	}
+	checks = append(checks, a.storeChecks()...)
 	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
 		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
 	}
@@ -209,19 +213,23 @@ func (a *App) checks() []httpapi.Check {
 // pingStore looks for a blob that there is none of.
 func pingStore(store blob.Store) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := store.Stat(ctx, blob.SourceName(asset.Digest{}.String()))
-		if fault.Of(err) == fault.NotFound {
-			return nil
-		}
-		return err
+		return pingName(ctx, store, blob.SourceName(asset.Digest{}.String()))
 	}
+}
+
+func pingName(ctx context.Context, store blob.Store, name string) error {
+	_, err := store.Stat(ctx, name)
+	if fault.Of(err) == fault.NotFound {
+		return nil
+	}
+	return err
 }
 
 // Run listens and answers until ctx ends, then stops in order: not ready, no
 // new connections, requests under way finished, everything closed. listening,
 // if not nil, is told the address.
 func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
-	ln, err := net.Listen("tcp", a.config.Listen)
+	ln, err := listen(ctx, a.config.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.config.Listen, err)
 	}
@@ -230,9 +238,14 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 		Handler: a.handler(), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+	if err := a.nodes.Join(ctx, a.advertised(ln.Addr())); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	defer a.nodes.Leave()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	worked := make(chan error, 1)
+	worked, kept := make(chan error, 1), make(chan error, 1)
 	go func() { worked <- a.engine.Run(background) }()
+	go func() { kept <- a.nodes.Keep(background) }()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(lane) }()
 	a.api.SetReady(true)
@@ -242,24 +255,14 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	}
 	select {
 	case err = <-served:
+	case err = <-kept:
+		kept <- nil
+		err = errors.Join(err, a.drain(server, ln))
 	case <-ctx.Done():
-		err = a.drain(server)
+		err = a.drain(server, ln)
 	}
 	stop()
-	return errors.Join(err, <-worked)
-}
-
-func (a *App) drain(server *http.Server) error {
-	a.log.Info("stopping: finishing the requests under way", "at_most", drainTime)
-	a.api.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	err := server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		a.log.Warn("some requests did not finish in time and are cut off")
-		return server.Close()
-	}
-	return err
+	return errors.Join(err, <-worked, <-kept)
 }
 
 // Close closes what is open, last opened first.

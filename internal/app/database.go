@@ -39,7 +39,7 @@ func (a *App) openDatabase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.db = db
+		a.db, a.registry = db, db.Nodes()
 		a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 		return nil
 	}
@@ -47,18 +47,18 @@ func (a *App) openDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.db, a.shared = db, db
+	a.db, a.shared, a.registry, a.home.Fence = db, db, db.Nodes(), db
 	a.openQueue = func(ctx context.Context, c task.Config) (queue, error) { return db.Tasks(ctx, c) }
 	return nil
 }
 
-// cacheDir is where renditions are cached on disk. Nodes that share a database
-// share the data directory too, and each has a cache of its own in it.
-func (a *App) cacheDir() string {
+// ownDir is a directory of this node alone. Nodes that share a database may share
+// the data directory too, and each has its own in it.
+func (a *App) ownDir(name string) string {
 	if a.config.Database.URL == "" {
-		return filepath.Join(a.config.Data, "cache")
+		return filepath.Join(a.config.Data, name)
 	}
-	return filepath.Join(a.config.Data, "cache-"+a.config.Node)
+	return filepath.Join(a.config.Data, name+"-"+a.config.Node)
 }
 
 // watchMoves has answers forgotten that were prepared from what another node has
@@ -85,7 +85,7 @@ func (a *App) observeDatabase(m *telemetry.Metrics) {
 		s := a.shared.Stats()
 		return telemetry.Connections{
 			Acquired: s.Acquired, Idle: s.Idle, Total: s.Total, Max: s.Max,
-			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts,
+			Acquires: s.Acquires, Wait: s.AcquireWait, EmptyAcquires: s.EmptyAcquires, Timeouts: s.Timeouts, Stops: s.Stops,
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"safelight/internal/blob"
 	"safelight/internal/codec"
 	"safelight/internal/fault"
 	"safelight/internal/pipeline"
@@ -50,11 +49,14 @@ var errFound = errors.New("there is one")
 // checkRecompress warns when sources are to be recompressed, or have been, and
 // that can't be done.
 func (a *App) checkRecompress(ctx context.Context) error {
-	err := a.store.List(ctx, blob.RecompressedPrefix, func(blob.Info) error { return errFound })
-	if err != nil && !errors.Is(err, errFound) {
+	any, err := true, error(nil) // what can't be told now may be
+	if a.reached.Load() {
+		any, err = a.anyRecompressed(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	a.restores = err != nil || a.config.Pipeline.Recompress == pipeline.RecompressJXL
+	a.restores = any || a.config.Pipeline.Recompress == pipeline.RecompressJXL
 	if missing := a.noJXL(); a.restores && missing != nil {
 		a.log.Warn("recompressed sources can't be used", "error", missing)
 	}

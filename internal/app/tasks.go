@@ -36,15 +36,13 @@ func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 
 // startPipeline makes the services that tasks are for, and the engine.
 func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codecs worker, metrics *telemetry.Metrics) error {
-	if err := a.openDestinations(metrics); err != nil {
-		return err
-	}
+	a.openDestinations(metrics)
 	publisher, err := publish.New(a.config.Publish, a.destinations, a.home, a.db, a.log)
 	if err != nil {
 		return err
 	}
 	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
-	a.home.Recall = recall.New(a.home, a.db, a.disk, a.log, a.recompress.Fetch, publisher.Fetch).Open // what is here first
+	a.home.Recall = recall.New(a.blobs, a.db, a.recompress.Fetch, publisher.Fetch).Open // what is here first
 	if err := a.checkRecompress(ctx); err != nil {
 		return err
 	}
@@ -73,6 +71,7 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		a.log.Warn("pipeline.target is higher than render.target: many files that reach it are larger than the fast ones, which then stay", "pipeline.target", a.config.Pipeline.Target, "render.target", fast)
 	}
 	config := a.config.Tasks
+	config.Idle = !a.config.Role.Works()
 	config.Periodic = maps.Clone(config.Periodic)
 	if config.Periodic == nil {
 		config.Periodic = make(map[string]work.Periodic)
@@ -123,7 +122,7 @@ func (e encoder) Name() string { return e.Version() }
 func (a *App) taskDeps() *taskapi.Deps {
 	return &taskapi.Deps{
 		Engine: a.engine, Tasks: a.tasks, Signals: a.signals, Files: files{a.pipeline},
-		Attended: a.engine.Attendance().Attended, Reserved: a.engine.Reserved, CheckInput: checkInput,
+		Attended: a.attended(), Reserved: a.engine.Reserved, CheckInput: checkInput,
 	}
 }
 

@@ -74,15 +74,9 @@ func (a *App) writable(setting string, names []string) []string {
 func (a *App) observe(m *telemetry.Metrics, memory *memcache.Cache, r *render.Service) {
 	m.Cache("memory", memory)
 	m.Cache("disk", a.disk)
+	a.observeStore(m)
 	m.Gauge("render_waiting", "Renders that wait for admission.", func() float64 { return float64(r.Waiting()) })
 	m.Counter("render_refused_total", "Renders turned away because too many were waiting.", nil, func() float64 { return float64(r.Refused()) })
-	m.Gauge("store_free_bytes", "Room left where the data directory lies.", func() float64 {
-		free, err := a.store.FreeBytes()
-		if err != nil {
-			return 0
-		}
-		return float64(free)
-	})
 	m.Gauge("codec_processes_busy", "Codec processes at work.", func() float64 { return float64(a.codec.Stats().Busy) })
 	m.Gauge("codec_processes_idle", "Codec processes waiting for work.", func() float64 { return float64(a.codec.Stats().Idle) })
 	m.Gauge("codec_jobs_waiting", "Jobs that wait for a codec process.", func() float64 { return float64(a.codec.Stats().Waiting) })

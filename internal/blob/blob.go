@@ -6,7 +6,6 @@ package blob
 import (
 	"context"
 	"io"
-	"os"
 	"time"
 )
 
@@ -15,6 +14,9 @@ type Info struct {
 	Name     string
 	Bytes    int64
 	Modified time.Time // of the last Commit of this name
+	// SHA256 is of the bytes, in hexadecimal, as it was noted when they were
+	// written; "" is not known. List does not tell it.
+	SHA256 string
 }
 
 // Store keeps blobs. Implementations are safe for concurrent use. Errors are
@@ -59,23 +61,6 @@ type Reader interface {
 	io.ReadSeekCloser
 	io.ReaderAt
 	Info() Info
-}
-
-// Filer is a Reader or Writer that lies in a local file. File opens it afresh:
-// the file has its own offset and outlives the reader; the caller closes it.
-type Filer interface {
-	File() (*os.File, error)
-}
-
-// Sweeper is a Store with temporary files to clear away: those of this node
-// that no Writer holds, and those of others older than olderThan.
-type Sweeper interface {
-	SweepTemp(ctx context.Context, olderThan time.Duration) (removed int, err error)
-}
-
-// Roomer is a Store that knows how much room is left for it, in bytes.
-type Roomer interface {
-	FreeBytes() (int64, error)
 }
 
 // SourceName is where a source lies: sources/ab/cd/<sha256 in hexadecimal>.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"safelight/internal/fault"
 )
 
 // Late is a store that could not be opened yet: each call tries again, and fails
@@ -93,4 +95,21 @@ func (l *Late) SweepTemp(ctx context.Context, olderThan time.Duration) (int, err
 		return sweeper.SweepTemp(ctx, olderThan)
 	}
 	return 0, nil
+}
+
+// FreeBytes implements Roomer where the store does; otherwise it fails.
+func (l *Late) FreeBytes() (int64, error) {
+	s, err := l.Store()
+	if err != nil {
+		return 0, err
+	}
+	return room(s)
+}
+
+// room is the room in a store, where it knows.
+func room(s Store) (int64, error) {
+	if roomer, ok := s.(Roomer); ok {
+		return roomer.FreeBytes()
+	}
+	return 0, fault.New(fault.Unsupported, "the store does not know how much room it has")
 }

@@ -28,7 +28,7 @@ func checkAzure(a objectblob.Address) error {
 	return err
 }
 
-func openAzure(_ context.Context, a objectblob.Address, c objectblob.Config) (*driver, error) {
+func openAzure(_ context.Context, a objectblob.Address, c objectblob.Config, m *objectblob.Traffic) (*driver, error) {
 	service, err := azureService(a)
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func openAzure(_ context.Context, a objectblob.Address, c objectblob.Config) (*d
 		retries = -1 // 0 is what the library likes
 	}
 	o := azcore.ClientOptions{
-		Transport: &http.Client{Transport: tuned(c), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		Transport: &http.Client{Transport: tuned(c, m), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Retry:     policy.RetryOptions{MaxRetries: int32(retries), RetryDelay: firstPause, MaxRetryDelay: longestPause}, //nolint:gosec // it is small
 	}
 	o.PerCallPolicies = []policy.Policy{summed{}}

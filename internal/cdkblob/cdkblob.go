@@ -6,6 +6,7 @@ package cdkblob
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 
 	"safelight/internal/breaker"
@@ -20,12 +21,13 @@ type Options struct {
 	Config  objectblob.Config
 	Spool   string           // as in objectblob.Options
 	Breaker *breaker.Breaker // as in objectblob.Options
+	Log     *slog.Logger     // as in objectblob.Options
 }
 
 // service is what a scheme stands for.
 type service struct {
 	check func(objectblob.Address) error
-	open  func(context.Context, objectblob.Address, objectblob.Config) (*driver, error)
+	open  func(context.Context, objectblob.Address, objectblob.Config, *objectblob.Traffic) (*driver, error)
 	known []string // parameters
 }
 
@@ -78,12 +80,14 @@ func Open(ctx context.Context, o Options) (*objectblob.Store, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	d, err := known.open(ctx, a, o.Config)
+	traffic := new(objectblob.Traffic)
+	d, err := known.open(ctx, a, o.Config, traffic)
 	if err != nil {
 		return nil, err
 	}
 	d.name, d.config = a.Bucket, o.Config
 	return objectblob.New(objectblob.Options{
 		Config: o.Config, Driver: d, Bucket: a.Bucket, Prefix: a.Prefix, Spool: o.Spool, Breaker: o.Breaker,
+		Traffic: traffic, Log: o.Log,
 	})
 }

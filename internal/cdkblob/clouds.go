@@ -18,9 +18,9 @@ var clouds = map[string]service{
 
 // tuned is a transport with times, which notes the service's clock for a request
 // whose context asks for it.
-func tuned(c objectblob.Config) http.RoundTripper {
+func tuned(c objectblob.Config, m *objectblob.Traffic) http.RoundTripper {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	objectblob.Tune(t, c.Stall)
+	m.Tune(t, c.Stall)
 	return clocked{t}
 }
 

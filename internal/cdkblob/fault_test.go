@@ -43,7 +43,7 @@ func newBroken(t *testing.T, change func(*objectblob.Config)) *broken {
 	b.proxy = newProxy(t, b.server)
 	direct := b.server.Bucket("bucket", "")
 	c := quick()
-	c.Failures = 1000
+	c.Failures, c.AwayAfter = 1000, time.Hour // what breaks here is for the connections to find out
 	if change != nil {
 		change(&c)
 	}

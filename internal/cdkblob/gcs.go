@@ -26,8 +26,8 @@ func checkGCS(a objectblob.Address) error {
 	return err
 }
 
-func openGCS(ctx context.Context, a objectblob.Address, c objectblob.Config) (*driver, error) {
-	transport := tuned(c)
+func openGCS(ctx context.Context, a objectblob.Address, c objectblob.Config, m *objectblob.Traffic) (*driver, error) {
+	transport := tuned(c, m)
 	// The credentials are renewed with this context as long as they are used.
 	lasting := context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: time.Minute})
 	found, err := gcp.DefaultCredentials(lasting)

@@ -43,8 +43,8 @@ func checkS3(a objectblob.Address) error {
 // longestPause bounds the time between two attempts of a request.
 const longestPause = 5 * time.Second
 
-func openS3(ctx context.Context, a objectblob.Address, c objectblob.Config) (*driver, error) {
-	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { objectblob.Tune(t, c.Stall) })
+func openS3(ctx context.Context, a objectblob.Address, c objectblob.Config, m *objectblob.Traffic) (*driver, error) {
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { m.Tune(t, c.Stall) })
 	// Others than Amazon may not know the newer checksums of requests.
 	checksums := aws.RequestChecksumCalculationWhenSupported
 	if a.Param("checksums") == "required" {
@@ -111,7 +111,7 @@ func (s3Dialect) write(func(any) bool, objectblob.Content) {}
 func (s3Dialect) opened(r *blob.Reader, o *objectblob.Object) {
 	var out s3.GetObjectOutput
 	if r.As(&out) {
-		o.Version = aws.ToString(out.ETag)
+		o.Version, o.SHA256 = aws.ToString(out.ETag), out.Metadata[noted]
 		o.Asked, _ = awsmiddleware.GetServerTime(out.ResultMetadata)
 	}
 }

@@ -1,5 +1,5 @@
 // Package cli is the command line: safelight serve, optimize, sign, version,
-// config, tasks.
+// config, tasks, nodes.
 package cli
 
 import (
@@ -19,6 +19,7 @@ import (
 	"safelight/internal/codec/worker"
 	"safelight/internal/config"
 	"safelight/internal/guetzli"
+	"safelight/internal/node"
 	"safelight/internal/telemetry"
 )
 
@@ -32,6 +33,7 @@ type commands struct {
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
 	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
+	Nodes    nodesCommand    `cmd:"" help:"List the nodes that share a running server's database."`
 }
 
 // settings are the flags that every command which reads the configuration has.
@@ -100,16 +102,24 @@ func fail(err error) int {
 
 type serveCommand struct {
 	settings `embed:""`
+	Role     string `help:"What this node is for: all, api or worker (default all)." placeholder:"ROLE"`
 }
 
-// lastResort ends a stop that hangs, within the 25 s that are promised.
-const lastResort = 24 * time.Second
+// lastResort ends a stop that hangs so long after requests have had their time,
+// so that it takes 5 s more than that in all.
+const lastResort = 4 * time.Second
 
 // Run serves until SIGINT or SIGTERM; a second one stops at once.
 func (c *serveCommand) Run() error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
+	}
+	if c.Role != "" {
+		cfg.Role = node.Role(c.Role)
+		if err := cfg.Validate(); err != nil {
+			return err
+		}
 	}
 	log := telemetry.Logger(os.Stderr, cfg.Log)
 	signal.Ignore(syscall.SIGPIPE) // whoever read the log may leave; the server stays
@@ -121,7 +131,7 @@ func (c *serveCommand) Run() error {
 	}
 	context.AfterFunc(ctx, func() {
 		stop() // from then on a signal kills
-		time.AfterFunc(lastResort, func() { os.Exit(fail(errors.New("the stop took too long; what was left is cut off"))) })
+		time.AfterFunc(cfg.HTTP.DrainDelay+cfg.HTTP.DrainTime+lastResort, func() { os.Exit(fail(errors.New("the stop took too long; what was left is cut off"))) })
 	})
 	err = a.Run(ctx, func(addr net.Addr) {
 		fmt.Fprintf(os.Stderr, "Safelight is at http://%s\n", addr)

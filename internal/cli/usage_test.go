@@ -32,7 +32,7 @@ func says(t *testing.T, line string) (int, string) {
 
 func TestSenselessCommandLines(t *testing.T) {
 	tests := []struct{ line, want string }{
-		{"nope", `safelight: unexpected argument nope; see safelight --help`},
+		{"xyzzy", `safelight: unexpected argument xyzzy; see safelight --help`},
 		{"--bad", `safelight: unknown flag --bad; see safelight --help`},
 		{"serve x", `safelight serve: unexpected argument x; see safelight serve --help`},
 		{"tasks", `safelight tasks: expected one of list, show, retry, cancel, watch, submit, backfill; see safelight tasks --help`},

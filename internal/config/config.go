@@ -28,6 +28,7 @@ import (
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
+	"safelight/internal/node"
 	"safelight/internal/objectblob"
 	"safelight/internal/options"
 	"safelight/internal/origin"
@@ -52,6 +53,7 @@ type Config struct {
 	Data     string              `koanf:"data"`   // directory
 	Listen   string              `koanf:"listen"` // address of the HTTP server
 	Node     string              `koanf:"node"`   // this node's name, unique among those that share a store
+	Role     node.Role           `koanf:"role"`   // what this node is for; "" is all
 	Database postgres.Config     `koanf:"database"`
 	HTTP     httpapi.Config      `koanf:"http"`
 	Ingest   ingest.Config       `koanf:"ingest"`
@@ -64,11 +66,14 @@ type Config struct {
 	Pipeline pipeline.Config     `koanf:"pipeline"`
 	Publish  publish.Config      `koanf:",squash"`
 	Objects  objectblob.Config   `koanf:"objects"`
+	Store    Store               `koanf:"store"`
 	Remote   Remote              `koanf:"remote"`
 	Guetzli  guetzli.Config      `koanf:"guetzli"`
 	Tasks    work.Config         `koanf:"tasks"`
 	Redis    Redis               `koanf:"redis"`
 	Log      telemetry.LogConfig `koanf:"log"`
+
+	Advertise string `koanf:"advertise"` // host:port at which other machines reach this node; "" is where it listens
 }
 
 // Cache sets the budgets for finished renditions.
@@ -107,12 +112,13 @@ type Auth struct {
 // Default is what is in force where nothing is configured.
 func Default() Config {
 	return Config{
-		Data: "./data", Listen: "127.0.0.1:8080", Node: "node",
+		Data: "./data", Listen: "127.0.0.1:8080", Node: "node", Role: node.All,
 		Database: postgres.DefaultConfig(), HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Remote: Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
 		Redis:  Redis{Connection: redis.DefaultConfig(), Renditions: rediscache.DefaultConfig(), Catalog: rediscatalog.DefaultConfig(), Turns: redisturn.DefaultConfig()},
+		Store:  DefaultStore(),
 		Tasks:  work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
@@ -243,10 +249,11 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Redis.validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Store.Validate(), c.Redis.validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
-		errs = append(errs, c.Publish.CheckPlaces(data))
+		places, err := c.Store.places(data)
+		errs = append(errs, err, c.Publish.CheckPlaces(places...))
 	}
 	for name, d := range c.Publish.Destinations {
 		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}
@@ -276,6 +283,18 @@ func (c Config) Validate() error {
 	}
 	if c.Data == "" || c.Node == "" || strings.ContainsAny(c.Node, `/\`) || strings.HasPrefix(c.Node, ".") {
 		errs = append(errs, errors.New("data must name a directory, and node must be a plain file name"))
+	}
+	return errors.Join(append(errs, c.checkNode())...)
+}
+
+// checkNode tells what is wrong with what a node tells of itself.
+func (c Config) checkNode() error {
+	errs := []error{c.Role.Validate()}
+	if c.Role.Validate() == nil && c.Role != "" && c.Role != node.All && c.Database.URL == "" {
+		errs = append(errs, fmt.Errorf("role: %s is for nodes that share a database (database.url); without one a node has to do everything", c.Role))
+	}
+	if _, port, err := net.SplitHostPort(c.Advertise); c.Advertise != "" && (err != nil || port == "") {
+		errs = append(errs, fmt.Errorf("advertise: expected a host with a port such as 10.0.0.5:8080 but received %q", c.Advertise))
 	}
 	return errors.Join(errs...)
 }

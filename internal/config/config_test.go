@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"safelight/internal/node"
+	"safelight/internal/postgres"
 	"safelight/internal/publish"
 )
 
@@ -345,6 +347,71 @@ func TestRedisIsChecked(t *testing.T) {
 		}
 		if strings.Contains(printed.String()+fmt.Sprintf("%+v %v", config, err), "hush") {
 			t.Errorf("%v: the password is shown", c.environ)
+		}
+	}
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	archive := func(url string) map[string]publish.Destination {
+		return map[string]publish.Destination{"archive": {URL: url}}
+	}
+	for _, c := range []struct {
+		store Store
+		to    string // a destination
+		says  string // "" is fine
+	}{
+		{Store{}, "", ""},
+		{Store{Sources: "s3://b/x?region=r"}, "s3://b/y?region=r", ""},
+		{Store{Sources: "s3://b/x?region=r", Renditions: "s3://b/y?region=r"}, "", ""},
+		{Store{Sources: "file:///mnt/shared/pictures"}, "file:///mnt/shared/published", ""},
+		{Store{Renditions: "oss://b?region=r"}, "", ""},
+		{Store{Sources: "s3://b/x?region=r"}, "s3://b?region=r", "destinations.archive: s3://b and store.sources (s3://b/x) must not lie in one another"},
+		{Store{Sources: "s3://b?region=r"}, "s3://b/y?region=r", "must not lie in one another"},
+		{Store{Renditions: "file:///mnt/r"}, "file:///mnt/r/x", "store.renditions (/mnt/r)"},
+		{Store{Sources: "s3://b/x?region=r", Renditions: "s3://b/x/y?region=r"}, "", "store.renditions: s3://b/x/y and store.sources (s3://b/x)"},
+		{Store{Sources: "file:///srv/data/x"}, "", "store.sources: /srv/data/x and the data directory (/srv/data)"},
+		{Store{Sources: "file:///srv"}, "", "must not lie in one another"},
+		{Store{Sources: "/mnt/shared"}, "", "store.sources: url: expected an address"},
+		{Store{Sources: "file://mnt/shared"}, "", "store.sources: url: expected three slashes"},
+		{Store{Renditions: "s3://id:hush@b"}, "", "store.renditions: url: an address must not have a user"},
+		{Store{Sources: "s3://b?secret=hush"}, "", "store.sources: url: there is no parameter"},
+		{Store{Sources: "oss://b"}, "", "store.sources: url: the region is missing"},
+		{Store{CacheBytes: 1}, "", "store.cache_bytes is 1; expected at least 64 MiB"},
+	} {
+		config := Default()
+		config.Data = "/srv/data"
+		if c.store.CacheBytes == 0 {
+			c.store.CacheBytes = DefaultStore().CacheBytes
+		}
+		if config.Store = c.store; c.to != "" {
+			config.Publish.Destinations = archive(c.to)
+		}
+		err := config.Validate()
+		if c.says == "" && err != nil || c.says != "" && (err == nil || strings.Count(err.Error(), c.says) != 1 || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%+v, %s: %v; want %q once", c.store, c.to, err, c.says)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	const database = "postgres://a:b@c/d"
+	for name, c := range map[string]struct{ role, database, advertise, says string }{
+		"alone":               {role: "all"},
+		"not said":            {},
+		"a worker":            {role: "worker", database: database, advertise: "10.0.0.5:80"},
+		"front":               {role: "api", database: database},
+		"a worker alone":      {role: "worker", says: "role: worker is for nodes that share a database"},
+		"front alone":         {role: "api", says: "role: api is for nodes that share a database"},
+		"no role":             {role: "boss", database: database, says: "role: expected all, api or worker"},
+		"address without one": {advertise: "10.0.0.5", says: "advertise: expected a host with a port"},
+	} {
+		config := Default()
+		config.Role, config.Database.URL, config.Advertise = node.Role(c.role), postgres.URL(c.database), c.advertise
+		err := config.Validate()
+		if c.says == "" && err != nil || c.says != "" && (err == nil || strings.Count(err.Error(), c.says) != 1) {
+			t.Errorf("%s: %v; want %q once", name, err, c.says)
 		}
 	}
 }

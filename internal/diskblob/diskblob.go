@@ -136,7 +136,7 @@ func lockFile(name string, cfg Config) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fault.New(fault.Conflict, "the data directory %s is in use by another server with the node name %q; stop it, or give this one another data directory", cfg.Dir, cfg.Node)
+		return nil, fault.New(fault.Conflict, "the data directory %s is in use by another server with the node name %q; stop it, or give this one a name of its own (node), or another data directory", cfg.Dir, cfg.Node)
 	}
 	return nil, classify(err, "locking the blob store")
 }

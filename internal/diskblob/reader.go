@@ -3,7 +3,6 @@ package diskblob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -77,21 +76,13 @@ func (r *reader) Info() blob.Info                              { return r.info }
 func (r *reader) File() (*os.File, error) { return reopen(r.file) }
 
 // reopen opens the file behind f for reading, with an offset of its own, also
-// when it has no name any more (through /proc).
+// when it has no name any more.
 func reopen(f *os.File) (*os.File, error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return nil, classify(err, "opening a blob's file again")
+	again, err := blob.Reopen(f)
+	if gone(err) { // the descriptor is open, so it is /proc that is missing
+		return nil, fault.Wrap(fault.Internal, err, "the blob store needs /proc")
 	}
-	var again *os.File
-	var openErr error
-	err = raw.Control(func(fd uintptr) {
-		again, openErr = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
-	})
-	if err = errors.Join(err, openErr); err != nil {
-		if gone(err) { // the descriptor is open, so it is /proc that is missing
-			return nil, fault.Wrap(fault.Internal, err, "the blob store needs /proc")
-		}
+	if err != nil {
 		return nil, classify(err, "opening a blob's file again")
 	}
 	return again, nil

@@ -51,9 +51,7 @@ func TestWholeWayWithBucket(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
-		t.Fatal(err)
-	}
+	emptyCaches(t, data)
 	s = start(t, data, env...)
 	if a := s.get(img.URL); a.status != 200 || !bytes.Equal(a.body, original) {
 		t.Errorf("the original, fetched back: %d, %d bytes", a.status, len(a.body))

@@ -134,9 +134,7 @@ func wholeWay(t *testing.T, encoder string) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
-		t.Fatal(err)
-	}
+	emptyCaches(t, data)
 	s = start(t, data, env...)
 	for i, f := range stored {
 		if a := s.get(f.URL); a.status != 200 || !bytes.Equal(a.body, files[i].bytes) {
@@ -228,9 +226,7 @@ func TestDestinationAway(t *testing.T) {
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
-			t.Fatal(err)
-		}
+		emptyCaches(t, data)
 		s = start(t, data, env...)
 	}
 	if a := s.get(img.URL); a.status != 200 { // it is in the disk cache now

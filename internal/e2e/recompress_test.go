@@ -82,9 +82,7 @@ func TestRecompression(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
-		t.Fatal(err)
-	}
+	emptyCaches(t, data)
 	s = start(t, data, on[2:]...) // off
 	whole()
 	_, again := s.upload(file{name: "again.jpg", bytes: photo})
@@ -177,9 +175,7 @@ func TestWithoutLibjxl(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.RemoveAll(filepath.Join(data, "cache")); err != nil {
-		t.Fatal(err)
-	}
+	emptyCaches(t, data)
 	s = start(t, data, append(on, "SAFELIGHT_CODEC_ENV=[LD_LIBRARY_PATH="+bogus+"]", "SAFELIGHT_CODEC_READABLE=["+bogus+"]")...)
 	if !strings.Contains(s.log.String(), "libjxl is not installed") {
 		t.Errorf("the log has no warning:\n%s", s.log)

@@ -59,6 +59,7 @@ type server struct {
 	t      testing.TB
 	url    string
 	data   string
+	key    string // to ask with
 	cmd    *exec.Cmd
 	log    *lines
 	stderr io.Closer
@@ -210,6 +211,9 @@ func (s *server) try(method, path string, body io.Reader, header ...string) (ans
 	req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, body)
 	if err != nil {
 		return answer{}, err
+	}
+	if s.key != "" {
+		req.Header.Set("Authorization", "Bearer "+s.key)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		if header[i] == "Host" {

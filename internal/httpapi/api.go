@@ -12,6 +12,7 @@ import (
 
 	"safelight/internal/auth"
 	"safelight/internal/fault"
+	"safelight/internal/httpapi/nodeapi"
 	"safelight/internal/options"
 )
 
@@ -27,6 +28,9 @@ func (s *Server) api() {
 	s.imageOperations(api)
 	if s.tasks != nil {
 		s.tasks.Mount(s.mux, api)
+	}
+	if s.Nodes != nil {
+		nodeapi.Mount(api, front{s}, s.Nodes)
 	}
 	s.describeRaw(api.OpenAPI())
 	s.docs(api.OpenAPI())

@@ -21,6 +21,8 @@ type Config struct {
 	AnswerTime   time.Duration     `koanf:"answer_time"`   // for a client to read a short answer; long ones get more
 	Parallel     int               `koanf:"parallel"`      // files of one request that are stored at once
 	AccessLog    bool              `koanf:"access_log"`    // log every request, not only failures
+	DrainDelay   time.Duration     `koanf:"drain_delay"`   // how long a server that stops answers on after /readyz has said so
+	DrainTime    time.Duration     `koanf:"drain_time"`    // how long requests under way may take after that
 	HotEntries   int               `koanf:"hot_entries"`   // prepared answers kept for the fast path
 }
 
@@ -28,9 +30,12 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		PublicRead: true, CacheControl: "public, max-age=3600, stale-while-revalidate=86400",
-		BodyIdle: 15 * time.Second, AnswerTime: time.Minute, Parallel: 32, HotEntries: 20000,
+		BodyIdle: 15 * time.Second, AnswerTime: time.Minute, Parallel: 32, HotEntries: 20000, DrainTime: 20 * time.Second,
 	}
 }
+
+// maxDrain bounds DrainDelay and DrainTime.
+const maxDrain = time.Hour
 
 // Validate tells what is wrong with a configuration.
 func (c Config) Validate() error {
@@ -50,6 +55,12 @@ func (c Config) Validate() error {
 	}
 	if c.BodyIdle <= 0 || c.AnswerTime <= 0 || c.Parallel < 1 || c.HotEntries < 0 {
 		errs = append(errs, errors.New("http: body_idle and answer_time must be above 0, parallel at least 1 and hot_entries not negative"))
+	}
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrain {
+		errs = append(errs, fmt.Errorf("http.drain_delay: %s is not from 0s to %s", c.DrainDelay, maxDrain))
+	}
+	if c.DrainTime <= 0 || c.DrainTime > maxDrain {
+		errs = append(errs, fmt.Errorf("http.drain_time: %s is not above 0s and up to %s", c.DrainTime, maxDrain))
 	}
 	return errors.Join(errs...)
 }

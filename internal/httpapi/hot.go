@@ -83,7 +83,7 @@ func (s *Server) accept(header string) plan.Accept { return plan.ParseAccept(hea
 // Answer finds a prepared answer for the fast lane. It lets in whom reader
 // would let in without credentials.
 func (s *Server) Answer(r *fastlane.Request) *fastlane.Answer {
-	if s.hot == nil || !strings.HasPrefix(r.URI, "/image") || !strings.Contains(r.URI, "?") {
+	if s.hot == nil || s.draining.Load() || !strings.HasPrefix(r.URI, "/image") || !strings.Contains(r.URI, "?") {
 		return nil
 	}
 	if s.Auth.Empty() {

@@ -18,8 +18,10 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/dialect/native"
 	"safelight/internal/fault"
+	"safelight/internal/httpapi/nodeapi"
 	"safelight/internal/httpapi/taskapi"
 	"safelight/internal/ingest"
+	"safelight/internal/node"
 	"safelight/internal/plan"
 	"safelight/internal/purge"
 	"safelight/internal/remote"
@@ -57,6 +59,9 @@ type Deps struct {
 
 	Negotiated plan.Accept // the formats that format=auto may answer with, beside those that all clients show
 
+	Nodes nodeapi.Nodes // nil leaves them out
+	Role  node.Role
+
 	Pipeline Pipeline
 	Metrics  Metrics
 	Checks   []Check
@@ -75,6 +80,8 @@ type Server struct {
 	hot    *hot
 	tasks  *taskapi.API // nil without tasks
 	ready  atomic.Bool
+
+	draining atomic.Bool
 }
 
 // New makes the handler over its parts. It is not ready before SetReady.
@@ -92,10 +99,16 @@ func New(config Config, deps Deps) *Server {
 // SetReady turns readiness on or off; a server that drains is not ready.
 func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
 
-// Drain makes the server not ready, and ends the requests that only wait, so
-// that they don't hold up a stop.
-func (s *Server) Drain() {
+// SetDraining makes the server not ready, and has each connection closed after
+// its next answer. Everything is still answered.
+func (s *Server) SetDraining() {
 	s.SetReady(false)
+	s.draining.Store(true)
+}
+
+// Drain also ends the requests that only wait, so that they don't hold up a stop.
+func (s *Server) Drain() {
+	s.SetDraining()
 	if s.tasks != nil {
 		s.tasks.Drain()
 	}
@@ -118,6 +131,9 @@ func (s *Server) routes() {
 // middle: request id, panic, metrics, log.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
+	if s.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	if s.serveHot(w, r, start) {
 		return
 	}
@@ -131,11 +147,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(rec, r, fault.New(fault.Invalid, "the path has empty segments, or segments of dots")) // the mux would redirect, and lose the body
 		return
 	}
+	if !s.Role.Serves() && !healthPaths[r.URL.Path] {
+		s.fail(rec, r, misdirected())
+		return
+	}
 	if h, pattern := s.mux.Handler(r); pattern == "" {
 		s.unrouted(rec, r, h)
 		return
 	}
 	s.mux.ServeHTTP(rec, r)
+}
+
+// healthPaths are what a node answers that only carries out tasks.
+var healthPaths = map[string]bool{"/healthz": true, "/readyz": true, "/metrics": true}
+
+// misdirected tells a client that this node is not for requests.
+func misdirected() *Problem {
+	return &Problem{Type: "urn:safelight:problem:misdirected", Title: titleOf(http.StatusMisdirectedRequest), Status: http.StatusMisdirectedRequest,
+		Detail: "this node only carries out tasks (its role is worker), and answers /healthz, /readyz and /metrics; requests are for nodes with the role api or all"}
 }
 
 // unrouted answers what no route is for as a problem document: 404, or 405 with

@@ -12,17 +12,32 @@ import (
 	"safelight/internal/fault"
 )
 
-// call asks the service, unless it is to be left alone. The services' libraries
-// rely on what answers ought to have, so that others may make them panic.
-func (s *Store) call(ctx context.Context, ask func(context.Context) error) (err error) {
+// call asks the service, unless it is to be left alone.
+func (s *Store) call(ctx context.Context, ask func(context.Context) error) error {
+	leave, err := s.begin(ctx, ask)
+	if err == nil {
+		leave()
+	}
+	return err
+}
+
+// begin is call, for an answer that goes on: the context that ask was given ends
+// with leave, which must be called. The services' libraries rely on what answers
+// ought to have, so that others may make them panic.
+func (s *Store) begin(ctx context.Context, ask func(context.Context) error) (leave func(), err error) {
 	if ctx.Err() != nil {
-		return canceled(ctx)
+		return nil, canceled(ctx)
+	}
+	running, end, err := s.watch.Enter(ctx)
+	if err != nil {
+		return nil, s.away(err)
 	}
 	done, keepOff := s.breaker.Begin()
 	if done == nil {
+		end()
 		err := fault.New(fault.Unavailable, "the bucket %s has failed again and again, and is left alone for a while", s.bucket)
 		err.RetryAfter = keepOff
-		return err
+		return nil, err
 	}
 	outcome := breaker.Worked
 	defer func() {
@@ -30,19 +45,23 @@ func (s *Store) call(ctx context.Context, ask func(context.Context) error) (err 
 			err = fault.Wrap(fault.Internal, fmt.Errorf("panic: %v", p), "the bucket %s gave an answer that can't be understood", s.bucket)
 		}
 		done(outcome, err)
+		if err != nil {
+			end()
+		}
 	}()
-	if err = ask(ctx); err == nil {
+	if err = ask(running); err == nil {
 		s.seen.Store(time.Now().UnixNano())
-		return nil
+		return end, nil
 	}
-	if ctx.Err() != nil {
-		outcome = breaker.Abandoned
-		return canceled(ctx)
-	}
-	if fault.Of(err) == fault.Unavailable {
+	switch {
+	case ctx.Err() != nil:
+		outcome, err = breaker.Abandoned, canceled(ctx)
+	case isAway(running):
+		outcome, err = breaker.Abandoned, s.away(err) // the watch keeps off
+	case fault.Of(err) == fault.Unavailable:
 		outcome = breaker.Failed
 	}
-	return err
+	return nil, err
 }
 
 // canceled classifies the end of a context.

@@ -15,7 +15,7 @@ type Object struct {
 	// generation; "" is none.
 	Version string
 	// SHA256 is the digest that Put has noted, in hexadecimal; "" is none. List
-	// does not tell it.
+	// does not tell it, nor does Get of some services.
 	SHA256 string
 	// MD5 is what the service itself has computed over the bytes; nil is nothing.
 	MD5 []byte

@@ -37,6 +37,10 @@ type Config struct {
 	Attempts int `koanf:"attempts"`
 	// Stall is how long a connection may go without a byte in either direction.
 	Stall time.Duration `koanf:"stall"`
+	// AwayAfter is how long the service may be silent until calls fail at once, and
+	// go on to do so until it answers again. It is not silent while anything goes
+	// over its connections.
+	AwayAfter time.Duration `koanf:"away_after"`
 	// Failures in a row are what it takes for a destination to be left alone for
 	// Pause.
 	Failures int           `koanf:"failures"`
@@ -45,7 +49,7 @@ type Config struct {
 
 // DefaultConfig is what is in force where nothing is configured.
 func DefaultConfig() Config {
-	return Config{PartBytes: 8 << 20, Parallel: 2, Attempts: 4, Stall: 30 * time.Second, Failures: 5, Pause: 15 * time.Second}
+	return Config{PartBytes: 8 << 20, Parallel: 2, Attempts: 4, Stall: 30 * time.Second, AwayAfter: 1800 * time.Millisecond, Failures: 5, Pause: 5 * time.Second}
 }
 
 // Bounds of settings. Parts below 5 MiB are refused by S3, and none of an object
@@ -71,6 +75,9 @@ func (c Config) Validate() error {
 	if c.Stall < time.Millisecond {
 		errs = append(errs, fault.New(fault.Invalid, "objects.stall is %v; expected at least 1ms", c.Stall))
 	}
+	if c.AwayAfter < 10*time.Millisecond {
+		errs = append(errs, fault.New(fault.Invalid, "objects.away_after is %v; expected at least 10ms", c.AwayAfter))
+	}
 	if c.Failures < 1 {
 		errs = append(errs, fault.New(fault.Invalid, "objects.failures is %d; expected at least 1", c.Failures))
 	}
@@ -94,6 +101,11 @@ type Options struct {
 	Spool string
 	// Breaker keeps off a service that fails; nil is one of the store's own.
 	Breaker *breaker.Breaker
+	// Traffic is that of the driver's connections; nil is not known.
+	Traffic *Traffic
+	// Log is told when the service stops answering, and when it is back; nil is
+	// nobody.
+	Log *slog.Logger
 }
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use.
@@ -104,6 +116,9 @@ type Store struct {
 	prefix  string // "" or with a slash at its end
 	spool   string
 	breaker *breaker.Breaker
+	watch   *breaker.Watch
+	traffic *Traffic
+	log     *slog.Logger
 	seen    atomic.Int64 // when the bucket was last known to be there, in Unix nanoseconds
 }
 
@@ -114,7 +129,7 @@ func New(o Options) (*Store, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{config: o.Config, driver: o.Driver, bucket: o.Bucket, spool: o.Spool, breaker: o.Breaker}
+	s := &Store{config: o.Config, driver: o.Driver, bucket: o.Bucket, spool: o.Spool, breaker: o.Breaker, traffic: o.Traffic, log: o.Log}
 	if o.Prefix != "" {
 		if !fs.ValidPath(o.Prefix) || o.Prefix == "." {
 			return nil, fault.New(fault.Invalid, "the prefix %q can't be one of objects' names", o.Prefix)
@@ -124,6 +139,13 @@ func New(o Options) (*Store, error) {
 	if s.breaker == nil {
 		s.breaker = NewBreaker(o.Config, o.Bucket, slog.New(slog.DiscardHandler))
 	}
+	if s.traffic == nil {
+		s.traffic = new(Traffic)
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.watch = s.watchService()
 	return s, nil
 }
 
@@ -140,7 +162,10 @@ func NewBreaker(c Config, destination string, log *slog.Logger) *breaker.Breaker
 }
 
 // Close frees connections.
-func (s *Store) Close() error { return s.driver.Close() }
+func (s *Store) Close() error {
+	s.watch.Close()
+	return s.driver.Close()
+}
 
 // maxKeyBytes is the longest key of S3; the other services take as much or more.
 const maxKeyBytes = 1024
@@ -181,7 +206,7 @@ func (s *Store) head(ctx context.Context, key string) (o Object, err error) {
 
 // info leaves out fractions of seconds, which not every answer of a service has.
 func info(name string, o Object) blob.Info {
-	return blob.Info{Name: name, Bytes: o.Bytes, Modified: o.Modified.Truncate(time.Second)}
+	return blob.Info{Name: name, Bytes: o.Bytes, Modified: o.Modified.Truncate(time.Second), SHA256: o.SHA256}
 }
 
 // seenFor is how long a bucket that has answered is not looked for again.

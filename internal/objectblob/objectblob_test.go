@@ -144,7 +144,7 @@ func TestWatched(t *testing.T) {
 	near, far := net.Pipe()
 	defer far.Close()
 	const stall = 100 * time.Millisecond
-	c := &watched{near, stall}
+	c := &watched{near, stall, new(Traffic)}
 	read := make(chan error, 1)
 	go func() {
 		_, err := c.Read(make([]byte, 1))

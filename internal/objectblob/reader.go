@@ -50,11 +50,14 @@ func (s *Store) Open(ctx context.Context, name string) (blob.Reader, error) {
 }
 
 func (r *reader) get(offset, length int64) (body io.ReadCloser, o Object, err error) {
-	err = r.store.call(r.ctx, func(ctx context.Context) error {
+	leave, err := r.store.begin(r.ctx, func(ctx context.Context) error {
 		body, o, err = r.store.driver.Get(ctx, r.key, offset, length, r.object.Version)
 		return err
 	})
-	return body, o, err
+	if err != nil {
+		return nil, o, err
+	}
+	return answer{body, leave}, o, nil
 }
 
 // Info implements blob.Reader.
@@ -169,7 +172,11 @@ const CodeReplaced = "object-replaced"
 
 // mayPass tells whether another request may do what one could not.
 func mayPass(err error) bool {
-	return fault.Of(err) == fault.Unavailable && fault.As(err).Code != CodeReplaced
+	if fault.Of(err) != fault.Unavailable {
+		return false
+	}
+	code := fault.As(err).Code
+	return code != CodeReplaced && code != codeAway
 }
 
 // unexpected is an end that comes too early.

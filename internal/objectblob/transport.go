@@ -4,15 +4,20 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
 // dialTime bounds the making of a connection and of its encryption.
 const dialTime = 10 * time.Second
 
+// Traffic counts the bytes that a store's connections have received and sent. It
+// is safe for concurrent use.
+type Traffic struct{ received, sent atomic.Int64 }
+
 // Tune sets a transport's times, so that a service which accepts connections and
-// says nothing holds up nobody for longer than stall.
-func Tune(t *http.Transport, stall time.Duration) {
+// says nothing holds up nobody for longer than stall, and has its bytes counted.
+func (m *Traffic) Tune(t *http.Transport, stall time.Duration) {
 	dial := min(stall, dialTime)
 	dialer := &net.Dialer{Timeout: dial}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -20,7 +25,7 @@ func Tune(t *http.Transport, stall time.Duration) {
 		if err != nil {
 			return nil, err
 		}
-		return &watched{conn, stall}, nil
+		return &watched{conn, stall, m}, nil
 	}
 	t.TLSHandshakeTimeout = dial
 	t.ExpectContinueTimeout = time.Second
@@ -39,19 +44,24 @@ func Tune(t *http.Transport, stall time.Duration) {
 // begins, so what is written puts it off as well.
 type watched struct {
 	net.Conn
-	stall time.Duration
+	stall   time.Duration
+	traffic *Traffic
 }
 
 func (c *watched) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.traffic.received.Add(int64(n))
+	return n, err
 }
 
 func (c *watched) Write(p []byte) (int, error) {
 	if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	c.traffic.sent.Add(int64(n))
+	return n, err
 }

@@ -73,7 +73,11 @@ type writer struct {
 	committed bool
 }
 
-var _ blob.Writer = (*writer)(nil)
+var (
+	_ blob.Writer   = (*writer)(nil)
+	_ blob.Filer    = (*writer)(nil)
+	_ blob.Digester = (*writer)(nil)
+)
 
 // Write implements io.Writer. After a failure the writer is only good for Abort.
 func (w *writer) Write(p []byte) (int, error) {
@@ -96,6 +100,20 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // ReadAt implements io.ReaderAt.
 func (w *writer) ReadAt(p []byte, off int64) (int, error) { return w.file.ReadAt(p, off) }
+
+// File implements blob.Filer, until Abort.
+func (w *writer) File() (*os.File, error) {
+	f, err := blob.Reopen(w.file)
+	if err != nil {
+		return nil, spoolFailed(err)
+	}
+	return f, nil
+}
+
+// Digest implements blob.Digester.
+func (w *writer) Digest() (sum [sha256.Size]byte, known bool) {
+	return [sha256.Size]byte(w.sha.Sum(nil)), true
+}
 
 // Commit implements blob.Writer. When it fails it may be called again.
 func (w *writer) Commit(ctx context.Context, name string) error {

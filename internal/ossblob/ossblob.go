@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ type Options struct {
 	Config  objectblob.Config
 	Spool   string           // as in objectblob.Options
 	Breaker *breaker.Breaker // as in objectblob.Options
+	Log     *slog.Logger     // as in objectblob.Options
 }
 
 // Check tells what is wrong with a URL, without using it.
@@ -77,7 +79,8 @@ func Open(o Options) (*objectblob.Store, error) {
 		return nil, err
 	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	objectblob.Tune(transport, o.Config.Stall)
+	traffic := new(objectblob.Traffic)
+	traffic.Tune(transport, o.Config.Stall)
 	config := oss.LoadDefaultConfig().
 		WithRegion(a.Param("region")).WithUsePathStyle(a.Param("path_style") == "true").
 		WithCredentialsProvider(credentials.NewEnvironmentVariableCredentialsProvider()).
@@ -102,6 +105,7 @@ func Open(o Options) (*objectblob.Store, error) {
 	}
 	return objectblob.New(objectblob.Options{
 		Config: o.Config, Driver: d, Bucket: a.Bucket, Prefix: a.Prefix, Spool: o.Spool, Breaker: o.Breaker,
+		Traffic: traffic, Log: o.Log,
 	})
 }
 

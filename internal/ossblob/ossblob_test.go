@@ -158,7 +158,7 @@ func TestFailures(t *testing.T) {
 	setKeys(t, accessKey, secretKey)
 	service := newService(t)
 	c := quick()
-	c.Stall = 300 * time.Millisecond
+	c.Stall, c.AwayAfter = 300*time.Millisecond, time.Hour
 	s := open(t, service.url(""), c)
 	answering := func(status int, code string) func(http.ResponseWriter, *http.Request) bool {
 		return func(w http.ResponseWriter, r *http.Request) bool { refuse(w, status, code, ""); return true }

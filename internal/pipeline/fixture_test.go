@@ -26,6 +26,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/codec"
@@ -161,6 +162,7 @@ type fixture struct {
 
 	transcoder *transcoder
 	saved      atomic.Int64
+	kept       recall.Purger
 	caches     []cache.Cache
 	home       blob.Store
 	stores     map[string]blob.Store
@@ -242,9 +244,15 @@ func newFixture(t *testing.T, s setup) *fixture {
 	c := codecs{&f.renders}
 	f.transcoder = &transcoder{}
 	small := recompress.New(home, f.db, f.transcoder, log)
-	home.Recall = recall.New(home, f.db, disk, log, small.Fetch, publisher.Fetch).Open
+	kept, err := blobcache.Open(blobcache.Config{Dir: t.TempDir(), MaxBytes: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = kept.Close() })
+	f.kept = recall.Purger{Cache: kept}
+	home.Recall = recall.New(kept, f.db, small.Fetch, publisher.Fetch).Open
 	rc := render.DefaultConfig()
-	purger := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Outputs: f.tasks, Caches: f.caches, Log: log, Farewell: func() []task.New { return f.Farewell() }})
+	purger := purge.New(purge.Deps{Catalog: f.db, Janitor: f.db, Outputs: f.tasks, Caches: f.caches, Blobs: f.kept, Log: log, Farewell: func() []task.New { return f.Farewell() }})
 	deps := Deps{
 		Catalog: f.db, Queue: f.tasks, Home: home, Render: render.New(rc, home, f.db, f.db, memory, disk, c, log), Publish: publisher, Purge: purger,
 		Codec: c, Encoder: f.encoder, OptimizePixels: math.MaxInt64, Quality: rc.Plan.JPEGQuality, Presets: s.presets,
@@ -436,6 +444,9 @@ func (f *fixture) emptyCaches(img asset.Image) {
 		if err := c.Purge(f.t.Context(), img.Source.Digest); err != nil {
 			f.t.Fatal(err)
 		}
+	}
+	if err := f.kept.Purge(f.t.Context(), img.Source.Digest); err != nil {
+		f.t.Fatal(err)
 	}
 }
 

@@ -218,10 +218,7 @@ func (s *Service) publishTasks(img asset.Image, preset string, f format.Format) 
 		return nil
 	}
 	var tasks []task.New
-	for _, d := range s.Publish.Destinations() {
-		if preset == "" && !s.Publish.TakesSources(d) {
-			continue
-		}
+	for _, d := range s.Publish.For(img, preset) {
 		tasks = append(tasks, s.publishTask(img, preset, d, f))
 	}
 	return tasks

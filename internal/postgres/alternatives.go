@@ -15,6 +15,11 @@ func (db *DB) PutAlternatives(ctx context.Context, owner string, main catalog.Re
 	return db.transact(ctx, "storing other formats of a rendition", func(t *tx) error {
 		image, rendition := false, false
 		b := t.batch()
+		digests := make([][]byte, len(list))
+		for i := range list {
+			digests[i] = list[i].Digest[:]
+		}
+		checkRemovals(b, digests)
 		checkImage(b, &image, owner, main.Image)
 		b.Queue(lockRendition, main.Image[:], main.Preset, main.Variant[:]).Query(func(rows pgx.Rows) error {
 			rendition = rows.Next()

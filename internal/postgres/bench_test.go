@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,6 +106,40 @@ func BenchmarkTasks(b *testing.B) {
 			b.ReportMetric(float64(total)/accepted.Seconds(), "accepted/s")
 			b.ReportMetric(float64(total)/done.Seconds(), "done/s")
 		})
+	}
+}
+
+// BenchmarkClaim claims tasks and reports them done with so many finished ones in
+// the table: what a claim costs must not depend on those. Filling the table
+// takes minutes.
+func BenchmarkClaim(b *testing.B) {
+	for _, finished := range []int{0, 100_000, 1_000_000, 10_000_000} {
+		q := openQueue(b, config(fresh(b)), tasksConfig())
+		fill(b, q, finished)
+		for _, batch := range []int{1, 100} {
+			b.Run(fmt.Sprintf("finished=%d,batch=%d", finished, batch), func(b *testing.B) {
+				for b.Loop() {
+					b.StopTimer()
+					if _, err := q.Submit(context.Background(), slices.Repeat([]task.New{{Owner: "main", Function: "work"}}, batch)); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					got, err := q.Claim(context.Background(), task.Claim{Functions: []string{"work"}, Max: batch, Lease: time.Minute})
+					if err != nil || len(got) != batch {
+						b.Fatal(len(got), err)
+					}
+					b.StopTimer()
+					reports := make([]task.Report, len(got))
+					for i, k := range got {
+						reports[i] = task.Report{ID: k.ID, Lease: k.Lease, Kind: task.Succeeded}
+					}
+					if _, err := q.Report(context.Background(), reports); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+			})
+		}
 	}
 }
 

@@ -23,6 +23,11 @@ func (c *committing) read() error {
 	for i := range c.change.Deletes {
 		victims[i] = c.change.Deletes[i].ID[:]
 	}
+	var digests [][]byte
+	for i := range c.change.Images {
+		digests = append(digests, c.change.Images[i].Image.Source.Digest[:])
+	}
+	checkRemovals(b, digests)
 	var (
 		owners, keys, goneOwners, goneKeys, tokenOwners []string
 		tokens                                          [][]byte

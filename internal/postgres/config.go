@@ -37,6 +37,10 @@ type Config struct {
 	HealthCheckPeriod time.Duration `koanf:"health_check_period"`
 	// AcquireTimeout is how long a call waits for a connection.
 	AcquireTimeout time.Duration `koanf:"acquire_timeout"`
+	// AwayAfter is how long the server may be silent until calls fail at once and
+	// go on to do so until it answers again. It is not silent while it answers a
+	// small question beside a call that takes long.
+	AwayAfter time.Duration `koanf:"away_after"`
 	// PollInterval is how often a node looks for tasks of others about which
 	// no notification came.
 	PollInterval time.Duration `koanf:"poll_interval"`
@@ -46,7 +50,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxConns: 20, MinConns: 2, MaxConnLifetime: time.Hour, MaxConnIdleTime: 10 * time.Minute,
-		HealthCheckPeriod: 30 * time.Second, AcquireTimeout: 5 * time.Second, PollInterval: time.Second,
+		HealthCheckPeriod: 30 * time.Second, AcquireTimeout: 5 * time.Second, AwayAfter: 1800 * time.Millisecond, PollInterval: time.Second,
 	}
 }
 
@@ -76,7 +80,7 @@ func (c Config) Validate() error {
 	}{
 		{"max_conn_lifetime", c.MaxConnLifetime, time.Second}, {"max_conn_idle_time", c.MaxConnIdleTime, time.Second},
 		{"health_check_period", c.HealthCheckPeriod, 100 * time.Millisecond}, {"acquire_timeout", c.AcquireTimeout, time.Millisecond},
-		{"poll_interval", c.PollInterval, 10 * time.Millisecond},
+		{"away_after", c.AwayAfter, 100 * time.Millisecond}, {"poll_interval", c.PollInterval, 10 * time.Millisecond},
 	} {
 		if d.value < d.least {
 			errs = append(errs, fmt.Errorf("database.%s: %s is less than %s", d.name, d.value, d.least))

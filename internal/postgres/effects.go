@@ -59,8 +59,9 @@ func (e *effects) left(p task.Policies, k *task.Task, lock task.Lock) {
 	}
 }
 
-// send tells this process.
-func (e *effects) send(s *task.Signals) {
+// send tells this process what a transaction has done.
+func (q *Tasks) send(e *effects) {
+	s := q.cfg.Signals
 	for function, n := range e.ready {
 		s.Ready(function, n)
 	}
@@ -68,7 +69,16 @@ func (e *effects) send(s *task.Signals) {
 	if e.freed {
 		s.Freed()
 	}
-	if at := sooner(e.due, e.over); !at.IsZero() {
-		s.Sooner(at)
+	if e.due.IsZero() && e.over.IsZero() {
+		return
+	}
+	q.soon(e.due, e.over)
+}
+
+// soon has the ticker look when a task is due, or a lease over; zero is never.
+func (q *Tasks) soon(due, over time.Time) {
+	now, steady := q.clocks.now()
+	if at := sooner(q.clocks.wait(now, due), q.clocks.wait(steady, over)); !at.IsZero() {
+		q.cfg.Signals.Sooner(at)
 	}
 }

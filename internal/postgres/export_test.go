@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -41,7 +42,14 @@ func Classify(err error) error { return classify(err, "testing") }
 func (db *DB) Pool() *pgxpool.Pool { return db.pool }
 
 // Whole are the statements that may read a whole table.
-var Whole = map[string]bool{selectPing: true, countPublications: true}
+var Whole = map[string]bool{selectPing: true, countPublications: true, beatNode: true}
+
+// WithClock has open make a queue on a node whose clock is off by so much.
+func WithClock(off time.Duration, open func()) {
+	defer func(before func() time.Time) { nodeClock = before }(nodeClock)
+	nodeClock = func() time.Time { return time.Now().Add(off) }
+	open()
+}
 
 // Plans asks how each statement finds its rows.
 func (db *DB) Plans(t *testing.T) map[string][]string {
@@ -61,7 +69,7 @@ func (db *DB) Plans(t *testing.T) map[string][]string {
 		selectReleased, selectUnknown, selectUse, countImages, selectPing, forgetBlob, dropReplays,
 		commitReplays, commitReplayed, commitKeys, commitVictims, commitLockBlobs, commitUseBlobs, commitPlaceBlobs, commitDeleteImages,
 		commitInsertImages, commitInsertTags, commitInsertKeys, commitPutReplays, commitReleaseBlobs, commitWithdraw, commitDropOutputs,
-		lockImage, putRendition, lockRendition, outdateAlternatives, dropAlternatives, putAlternative,
+		fenceExclusive, fenceShared, selectRemovals, putRemoval, dropRemoval, lockImage, putRendition, lockRendition, outdateAlternatives, dropAlternatives, putAlternative,
 		loadPublication, nameTaken, insertPublication, movePublication, withdrawSome, selectWithdrawn, forgetPublication,
 		selectRendition, selectRenditions, selectKept, selectRenditionsWith, selectUnknownRenditions,
 		selectAlternativesTo, selectAlternativesOf, selectKeptAlternative, selectAlternativesWith,
@@ -69,6 +77,7 @@ func (db *DB) Plans(t *testing.T) map[string][]string {
 		selectImagesOf, selectImagesAfter, putRecompression, selectRecompression,
 		insertTasks, replaceTasks, moveTasks, lockTasks, lockExpired, lockHeldBy, makeDue, clampLeases, pruneTasks,
 		forgetFunctions, announceFunction, selectTask, selectReady, selectUpcoming, selectUnknownOutput, selectAnnounced, selectCounts,
+		lockInstance, tryInstance, lockNode, forgetNode, insertNode, beatNode, selectMembers,
 		runningOf, runningLocks, claimLanes, claimTasks, claimIDs, selectWaiting,
 	} {
 		described, err := conn.Prepare(context.Background(), fmt.Sprint("plan", len(plans)), text)
@@ -123,4 +132,11 @@ func (db *DB) ClaimPages(t *testing.T, function, owner string) map[string]int {
 		pages[name] = read[0].Plan.Hit + read[0].Plan.Read
 	}
 	return pages
+}
+
+// Break cuts the connection, as the end of the process would.
+func (s *Nodes) Break() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.conn.PgConn().Conn().Close()
 }

@@ -64,7 +64,10 @@ func closeConn(conn *pgx.Conn) error {
 // was lost.
 func (q *Tasks) hear(ctx context.Context, conn *pgx.Conn) {
 	for {
-		err := q.receive(ctx, conn)
+		hearing, cancel := context.WithCancel(ctx)
+		q.db.deaf.Store(&cancel)
+		err := q.receive(hearing, conn)
+		cancel()
 		_ = closeConn(conn)
 		if ctx.Err() != nil {
 			return
@@ -168,18 +171,7 @@ func (q *Tasks) look(ctx context.Context) error {
 	}
 	due, expires, err := q.upcoming(ctx)
 	if err == nil {
-		q.soon(due, expires)
+		q.soon(stored.TimeOrZero(due), stored.TimeOrZero(expires))
 	}
 	return err
-}
-
-// soon tells the ticker of times; 0 is none.
-func (q *Tasks) soon(due, expires int64) {
-	if due != 0 {
-		q.cfg.Signals.Sooner(stored.TimeOrZero(due))
-	}
-	if expires != 0 {
-		now, steady := q.clock()
-		q.cfg.Signals.Sooner(stored.TimeOrZero(expires).Add(now.Sub(steady)))
-	}
 }

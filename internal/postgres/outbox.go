@@ -141,5 +141,5 @@ func (q *Tasks) pass(payload string) {
 			e.changed = append(e.changed, asset.ID(raw))
 		}
 	}
-	e.send(q.cfg.Signals)
+	q.send(&e)
 }

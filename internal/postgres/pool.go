@@ -20,6 +20,7 @@ type Stats struct {
 	AcquireWait   time.Duration // how long they waited, in all
 	EmptyAcquires int64         // those that had to wait, as none was idle
 	Timeouts      int64         // calls that got none in time
+	Stops         int64         // times that the server stopped answering
 }
 
 // Stats reads the pool's state.
@@ -27,7 +28,7 @@ func (db *DB) Stats() Stats {
 	s := db.pool.Stat()
 	return Stats{
 		Acquired: int(s.AcquiredConns()), Idle: int(s.IdleConns()), Total: int(s.TotalConns()), Max: int(s.MaxConns()),
-		Acquires: s.AcquireCount(), AcquireWait: s.AcquireDuration(), EmptyAcquires: s.EmptyAcquireCount(), Timeouts: db.waits.timeouts.Load(),
+		Acquires: s.AcquireCount(), AcquireWait: s.AcquireDuration(), EmptyAcquires: s.EmptyAcquireCount(), Timeouts: db.waits.timeouts.Load(), Stops: db.watch.Stops(),
 	}
 }
 

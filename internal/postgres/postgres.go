@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"safelight/internal/breaker"
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
 )
@@ -28,10 +29,12 @@ type DB struct {
 	log    *slog.Logger
 	pool   *pgxpool.Pool
 	waits  waits
+	watch  *breaker.Watch
 	closed atomic.Bool
 	node   string // tells our own notifications from others'
 	moves  atomic.Pointer[Moves]
-	tasks  *Tasks // nil until Tasks is called
+	deaf   atomic.Pointer[context.CancelFunc] // has the connection that listens given up for another
+	tasks  *Tasks                             // nil until Tasks is called
 }
 
 var (
@@ -68,6 +71,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 		return nil, classify(err, "connecting to the database")
 	}
 	db := &DB{cfg: cfg, log: log, pool: pool, node: rand.Text()}
+	db.watch = db.watchServer(settings.ConnConfig)
 	if err := db.Ping(ctx); err != nil {
 		_ = db.Close()
 		return nil, err
@@ -85,6 +89,7 @@ func (db *DB) Close() error {
 		db.tasks.stop()
 	}
 	db.pool.Close()
+	db.watch.Close()
 	return nil
 }
 

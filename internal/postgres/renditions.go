@@ -44,6 +44,7 @@ func (db *DB) PutRendition(ctx context.Context, owner string, r catalog.Renditio
 	return db.transact(ctx, "storing a rendition", func(t *tx) error {
 		there, put := false, false
 		b := t.batch()
+		checkRemovals(b, [][]byte{r.Digest[:]})
 		checkImage(b, &there, owner, r.Image)
 		b.Queue(putRendition, append(renditionRow(&r), owner)...).Query(func(rows pgx.Rows) error {
 			put = rows.Next()

@@ -40,6 +40,20 @@ const (
 	dropReplays = `DELETE FROM replays WHERE created < $1`
 )
 
+// Removals of bytes. A statement sees what was committed before it began, so the
+// lock is one statement and the look another.
+const (
+	fenceExclusive = `SELECT pg_advisory_xact_lock($1, $2)`
+	fenceShared    = `SELECT pg_advisory_xact_lock_shared($1, $2)`
+	selectRemovals = `SELECT digest FROM removals WHERE digest = ANY($1::bytea[]) AND until > ` + serverTime + ` LIMIT 1`
+	putRemoval     = `INSERT INTO removals (digest, node, until) VALUES ($1, $2, ` + serverTime + ` + $3::bigint)
+		ON CONFLICT (digest) DO UPDATE SET node = excluded.node, until = excluded.until
+		WHERE removals.until <= ` + serverTime
+	dropRemoval = `DELETE FROM removals WHERE digest = $1 AND node = $2`
+
+	serverTime = `(extract(epoch FROM clock_timestamp()) * 1000)::bigint`
+)
+
 // What a commit reads. Rows that it may delete are locked, in the order of
 // their ids, as all transactions do.
 const (

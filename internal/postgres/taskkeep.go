@@ -22,18 +22,14 @@ const tickBatch = 1000
 // other.
 func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 	for {
-		now, steady := q.clock()
+		now, steady := q.clocks.now()
 		due, expires, err := q.upcoming(ctx)
 		if err != nil {
 			return time.Time{}, err
 		}
 		isDue, isOver := due != 0 && due <= now.UnixMilli(), expires != 0 && expires <= steady.UnixMilli()
 		if !isDue && !isOver {
-			next := stored.TimeOrZero(due)
-			if expires != 0 {
-				next = sooner(next, stored.TimeOrZero(expires).Add(now.Sub(steady)))
-			}
-			return next, nil
+			return sooner(q.clocks.wait(now, stored.TimeOrZero(due)), q.clocks.wait(steady, stored.TimeOrZero(expires))), nil
 		}
 		err = q.change(ctx, "making tasks ready that are due", func(u *unit) error {
 			b := u.t.batch()
@@ -48,11 +44,19 @@ func (q *Tasks) Tick(ctx context.Context) (time.Time, error) {
 }
 
 // upcoming reads the times of the next due task and the next end of a lease; 0
-// is none.
+// is none. On the way the clocks are compared.
 func (q *Tasks) upcoming(ctx context.Context) (due, expires int64, err error) {
+	var before, after time.Time
+	var server int64
 	err = q.db.read(ctx, "looking for due tasks", func(r reader) error {
-		return r.row(selectUpcoming).Scan(&due, &expires)
+		before = q.clocks.own()
+		err := r.row(selectUpcoming).Scan(&due, &expires, &server)
+		after = q.clocks.own()
+		return err
 	})
+	if err == nil {
+		q.compare(ctx, before, after, time.UnixMilli(server))
+	}
 	return due, expires, err
 }
 
@@ -158,7 +162,7 @@ const announcementKept = 30 * 24 * time.Hour
 
 // Announce implements task.Keeper.
 func (q *Tasks) Announce(ctx context.Context, functions []string) error {
-	now, _ := q.clock()
+	now, _ := q.clocks.now()
 	return q.db.transact(ctx, "noting what workers ask for", func(t *tx) error {
 		b := t.batch()
 		b.Queue(forgetFunctions, now.Add(-announcementKept).UnixMilli())

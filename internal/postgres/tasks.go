@@ -13,11 +13,10 @@ import (
 // Tasks is the queue of tasks in the same database. It is safe for concurrent
 // use.
 type Tasks struct {
-	db   *DB
-	cfg  task.Config
-	base time.Time // of the clock of leases
-
-	turns turns
+	db     *DB
+	cfg    task.Config
+	clocks *clocks
+	turns  turns
 
 	outbox *outbox
 	ended  context.CancelFunc // of the listening
@@ -33,15 +32,11 @@ var (
 // Tasks opens the queue; from then on Commit takes tasks too. It is called once,
 // before the database is shared.
 func (db *DB) Tasks(ctx context.Context, cfg task.Config) (*Tasks, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
+	q := &Tasks{db: db, cfg: cfg, clocks: newClocks(cfg.Now), turns: newTurns()}
+	if _, _, err := q.upcoming(ctx); err != nil { // which compares the clocks
+		return nil, err
 	}
-	q := &Tasks{db: db, cfg: cfg, base: cfg.Now(), turns: newTurns()}
-	_, steady := q.clock()
-	// A clock that stood wrong when the leases were given must not keep them
-	// for longer than any can be.
-	_, err := db.exec(ctx, "opening the queue of tasks", clampLeases, steady.Add(task.MaxLease).UnixMilli(), steady.Add(task.MaxTimeout).UnixMilli())
-	if err != nil {
+	if err := q.clampLeases(ctx); err != nil {
 		return nil, err
 	}
 	if err := q.start(ctx); err != nil {
@@ -49,13 +44,6 @@ func (db *DB) Tasks(ctx context.Context, cfg task.Config) (*Tasks, error) {
 	}
 	db.tasks = q
 	return q, nil
-}
-
-// clock gives the time of day, and the time for leases, which goes on evenly
-// when the time of day is set. Both are in milliseconds.
-func (q *Tasks) clock() (now, steady time.Time) {
-	t := q.cfg.Now()
-	return t.UTC().Truncate(time.Millisecond), q.base.Add(t.Sub(q.base)).UTC().Truncate(time.Millisecond)
 }
 
 // change carries out work on tasks in a transaction and then tells what it has
@@ -77,7 +65,7 @@ func (q *Tasks) change(ctx context.Context, doing string, work func(*unit) error
 
 // tell sends what a transaction has done, here and to other nodes.
 func (q *Tasks) tell(done *effects) {
-	done.send(q.cfg.Signals)
+	q.send(done)
 	q.outbox.put(done)
 }
 
@@ -92,7 +80,7 @@ func (u *unit) finish() error {
 
 // Submit implements task.Queue.
 func (q *Tasks) Submit(ctx context.Context, tasks []task.New) ([]task.Task, error) {
-	now, _ := q.clock()
+	now, _ := q.clocks.now()
 	if len(tasks) > task.MaxBatch {
 		return nil, fault.Limit(fault.Invalid, "tasks", task.MaxBatch, int64(len(tasks)), "%d tasks are more than the %d of one call", len(tasks), task.MaxBatch)
 	}
@@ -135,7 +123,7 @@ func check(tasks []task.New, now time.Time) error {
 
 // Report implements task.Queue.
 func (q *Tasks) Report(ctx context.Context, reports []task.Report) ([]task.Reported, error) {
-	now, _ := q.clock()
+	now, _ := q.clocks.now()
 	if len(reports) > task.MaxBatch {
 		return nil, fault.Limit(fault.Invalid, "reports", task.MaxBatch, int64(len(reports)), "%d reports are more than the %d of one call", len(reports), task.MaxBatch)
 	}

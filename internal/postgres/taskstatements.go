@@ -71,7 +71,7 @@ func newValues(columns string) string {
 const (
 	selectTask          = `SELECT ` + taskColumns + ` FROM tasks WHERE id = $1`
 	selectReady         = `SELECT EXISTS (SELECT 1 FROM unnest($1::text[]) f WHERE EXISTS (SELECT 1 FROM tasks WHERE state = 1 AND function = f))`
-	selectUpcoming      = `SELECT coalesce((SELECT min(run_at) FROM tasks WHERE state = 0), 0), coalesce((SELECT min(until) FROM tasks WHERE state = 2), 0)`
+	selectUpcoming      = `SELECT coalesce((SELECT min(run_at) FROM tasks WHERE state = 0), 0), coalesce((SELECT min(until) FROM tasks WHERE state = 2), 0), ` + serverTime
 	selectUnknownOutput = `SELECT d FROM unnest($1::bytea[]) WITH ORDINALITY u(d, n)
 		WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE output = d AND output <> '') ORDER BY n`
 	selectAnnounced = `SELECT function, asked FROM task_functions`

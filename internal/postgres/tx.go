@@ -51,18 +51,18 @@ func (db *DB) read(ctx context.Context, doing string, fn func(reader) error) err
 }
 
 func (db *DB) readOnce(ctx context.Context, fn func(reader) error) error {
-	conn, err := db.acquire(ctx)
+	conn, running, leave, err := db.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer conn.Release()
+	defer leave()
 	end := time.Now().Add(callTime)
 	if at, bounded := ctx.Deadline(); bounded && at.Before(end) {
 		end = at
 	}
-	reading, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	reading, cancel := context.WithDeadline(running, end)
 	defer cancel()
-	return fn(reader{reading, conn})
+	return awayOr(running, fn(reader{reading, conn}))
 }
 
 // tx is a transaction under way. Its statements go in batches: the first one
@@ -113,12 +113,12 @@ func (db *DB) transact(ctx context.Context, doing string, work func(*tx) error) 
 // attempt carries out work once; ended tells that the commit was sent, so that
 // after an error nobody knows what became of it.
 func (db *DB) attempt(ctx context.Context, slow bool, work func(*tx) error) (ended bool, err error) {
-	conn, err := db.acquire(ctx)
+	conn, watched, leave, err := db.begin(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer conn.Release()
-	running, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
+	defer leave()
+	running, cancel := context.WithTimeout(watched, callTime)
 	defer cancel()
 	t := &tx{ctx: running, conn: conn, slow: slow}
 	if err = work(t); err == nil && t.begun && !t.ended {
@@ -127,7 +127,7 @@ func (db *DB) attempt(ctx context.Context, slow bool, work func(*tx) error) (end
 	if err != nil && t.begun && !conn.Conn().IsClosed() {
 		_, _ = conn.Exec(running, `ROLLBACK`)
 	}
-	return t.ended, err
+	return t.ended, awayOr(watched, err)
 }
 
 // batch begins a batch of statements.

@@ -46,7 +46,7 @@ type taskName struct{ owner, function, name string }
 func nameOf(k *task.Task) taskName { return taskName{k.Owner, k.Function, k.Name} }
 
 func (q *Tasks) unit(t *tx) *unit {
-	now, steady := q.clock()
+	now, steady := q.clocks.now()
 	return &unit{q: q, t: t, now: now, steady: steady, byID: make(map[asset.ID]*entry), byName: make(map[taskName]*entry)}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"safelight/internal/asset"
 	"safelight/internal/fault"
 )
 
@@ -25,6 +26,21 @@ type Destination struct {
 	Name string `koanf:"name"`
 	// Sources tells whether originals are published too; nil is true.
 	Sources *bool `koanf:"sources"`
+	// Only says of which images; empty is of all.
+	Only Rule `koanf:"only"`
+}
+
+// Rule picks images by what never changes of them. An image must meet every list
+// that is not empty, by any of its entries.
+type Rule struct {
+	Owners     []string `koanf:"owners"`
+	Categories []string `koanf:"categories"` // "" is images without one
+}
+
+// meets tells whether the rule picks an image.
+func (r Rule) meets(img asset.Image) bool {
+	return (len(r.Owners) == 0 || slices.Contains(r.Owners, img.Owner)) &&
+		(len(r.Categories) == 0 || slices.Contains(r.Categories, img.Category))
 }
 
 // DefaultName gives every object a name of its own.
@@ -34,8 +50,7 @@ const DefaultName = "{yyyy}/{mm}/{dd}/{id}/{preset}.{ext}"
 // destinations.
 func DefaultConfig() Config { return Config{Destinations: map[string]Destination{}} }
 
-// TakesSources tells whether originals are published there.
-func (d Destination) TakesSources() bool { return d.Sources == nil || *d.Sources }
+func (d Destination) takesSources() bool { return d.Sources == nil || *d.Sources }
 
 func (d Destination) template() (*template, error) {
 	if d.Name == "" {
@@ -56,31 +71,42 @@ func (c Config) Validate(presets ...string) error {
 	return errors.Join(errs...)
 }
 
-// CheckPlaces refuses destinations that lie in one another, or in the data
-// directory (dir, absolute) or around it: what one of them removes would be
-// another's.
-func (c Config) CheckPlaces(dir string) error {
+// CheckPlaces refuses destinations that lie in one another, in a place that is
+// taken, or around one: what one of them removes would be another's.
+func (c Config) CheckPlaces(taken ...Place) error {
 	var errs []error
-	places := map[string]string{"the data directory": dir}
 	for _, name := range slices.Sorted(maps.Keys(c.Destinations)) {
 		u, err := url.Parse(c.Destinations[name].URL)
 		if err != nil {
 			continue
 		}
-		own := place(u)
-		for _, other := range slices.Sorted(maps.Keys(places)) {
-			if within(own, places[other]) || within(places[other], own) {
-				errs = append(errs, fmt.Errorf("destinations.%s: %s and %s (%s) must not lie in one another", name, own, other, places[other]))
+		own := PlaceOf("the destination "+name, u)
+		for _, other := range taken {
+			if own.Overlaps(other) {
+				errs = append(errs, fmt.Errorf("destinations.%s: %s and %s (%s) must not lie in one another", name, own.Path, other.What, other.Path))
 			}
 		}
-		places["the destination "+name] = own
+		taken = append(slices.Clone(taken), own)
 	}
 	return errors.Join(errs...)
 }
 
-// place is where a destination lies: a directory, or a bucket with its prefix. A
-// bucket of the same name at another endpoint is another, unless the endpoint is
-// one of the service's own, where names of buckets are unique.
+// Place is where something lies: a directory, or a bucket with its prefix.
+type Place struct {
+	What string // for messages
+	Path string // absolute, or with a scheme
+}
+
+// Overlaps tells whether one place is the other, or below it.
+func (p Place) Overlaps(other Place) bool {
+	return within(p.Path, other.Path) || within(other.Path, p.Path)
+}
+
+// PlaceOf is the place of an address. A bucket of the same name at another
+// endpoint is another, unless the endpoint is one of the service's own, where
+// names of buckets are unique.
+func PlaceOf(what string, u *url.URL) Place { return Place{what, place(u)} }
+
 func place(u *url.URL) string {
 	if u.Scheme == "file" {
 		return path.Clean(u.Path)
@@ -104,8 +130,9 @@ func within(path, dir string) bool {
 // where it is used.
 var buckets = []string{"s3", "gs", "azblob", "oss"}
 
-// checkURL does not repeat the address, which may hold a password.
-func checkURL(address string) error {
+// CheckURL tells what is wrong with the address of a directory or bucket. It does
+// not repeat the address, which may hold a password.
+func CheckURL(address string) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme == "" {
 		return fault.New(fault.Invalid, "url: expected an address such as file:///srv/published or s3://bucket/prefix")
@@ -119,7 +146,7 @@ func checkURL(address string) error {
 			return fault.New(fault.Invalid, "url: expected a bucket after two slashes, such as %s://bucket/prefix", u.Scheme)
 		}
 	case u.Scheme != "file":
-		return fault.New(fault.Invalid, "url: there are no destinations with %s://; there are file://, %s://", u.Scheme, strings.Join(buckets, "://, "))
+		return fault.New(fault.Invalid, "url: nothing can be stored at %s://; there are file://, %s://", u.Scheme, strings.Join(buckets, "://, "))
 	case u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/":
 		return fault.New(fault.Invalid, "url: expected three slashes and a directory, such as file:///srv/published")
 	}
@@ -135,7 +162,7 @@ func checkDestination(name string, d Destination, presets []string) error {
 	if name == "" || len(name) > 64 {
 		return fault.New(fault.Invalid, "a destination's name has 1 to 64 characters")
 	}
-	if err := checkURL(d.URL); err != nil {
+	if err := CheckURL(d.URL); err != nil {
 		return err
 	}
 	t, err := d.template()
@@ -145,7 +172,7 @@ func checkDestination(name string, d Destination, presets []string) error {
 	if len(presets) > 0 && !t.has("preset") {
 		return fault.New(fault.Invalid, "name: the template needs {preset}, or an image's objects would all have the same name")
 	}
-	if d.TakesSources() && slices.Contains(presets, original) {
+	if d.takesSources() && slices.Contains(presets, original) {
 		return fault.New(fault.Invalid, "a preset named %q would get the name of the original; rename it, or set sources: false", original)
 	}
 	return nil

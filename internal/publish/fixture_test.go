@@ -16,9 +16,9 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/catalog"
 	"safelight/internal/diskblob"
-	"safelight/internal/diskcache"
 	"safelight/internal/fault"
 	"safelight/internal/format"
 	"safelight/internal/recall"
@@ -63,7 +63,8 @@ type fixture struct {
 	t       *testing.T
 	db      *sqlite.DB
 	home    *blob.Home
-	disk    *diskcache.Cache
+	kept    *blobcache.Cache
+	keptDir string
 	stores  map[string]*hooked
 	dirs    map[string]string
 	homeDir string
@@ -91,10 +92,11 @@ func newFixture(t *testing.T, layout string) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.db.Close() })
-	if f.disk, err = diskcache.Open(diskcache.Config{Dir: t.TempDir(), MaxBytes: 64 << 20}); err != nil {
+	f.keptDir = t.TempDir()
+	if f.kept, err = blobcache.Open(blobcache.Config{Dir: f.keptDir, MaxBytes: 64 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.disk.Close() })
+	t.Cleanup(func() { _ = f.kept.Close() })
 	f.home = blob.NewHome(openStore(t, f.homeDir))
 	config, stores := DefaultConfig(), map[string]blob.Store{}
 	for _, name := range []string{"x", "y"} {
@@ -107,7 +109,7 @@ func newFixture(t *testing.T, layout string) *fixture {
 	if f.Service, err = New(config, stores, f.home, f.db, log); err != nil {
 		t.Fatal(err)
 	}
-	f.home.Recall = recall.New(f.home, f.db, f.disk, log, f.Fetch).Open
+	f.home.Recall = recall.New(f.kept, f.db, f.Fetch).Open
 	return f
 }
 

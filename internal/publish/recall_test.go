@@ -11,6 +11,7 @@ import (
 	"safelight/internal/catalog"
 	"safelight/internal/fault"
 	"safelight/internal/format"
+	"safelight/internal/recall"
 )
 
 // away makes an image whose source is published at destinations and not at
@@ -38,14 +39,18 @@ func (f *fixture) damage(p catalog.Publication) {
 	}
 }
 
-// temps counts the home store's temporary files.
+// temps counts the temporary files of the home store and of the cache.
 func (f *fixture) temps() int {
 	f.t.Helper()
-	files, err := os.ReadDir(f.homeDir + "/tmp/local")
-	if err != nil {
-		f.t.Fatal(err)
+	n := -1 // the lock
+	for _, dir := range []string{f.homeDir + "/tmp/local", f.keptDir + "/tmp"} {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		n += len(files)
 	}
-	return len(files) - 1 // and the lock
+	return n
 }
 
 func TestRecall(t *testing.T) {
@@ -56,7 +61,7 @@ func TestRecall(t *testing.T) {
 	name := blob.SourceName(img.Source.Digest.String())
 	f.wantOpens(name, data)
 	f.damage(published[0])
-	f.wantOpens(name, data) // from the disk cache
+	f.wantOpens(name, data) // from the cache
 	if err := os.Remove(f.object(published[0])); err != nil {
 		t.Fatal(err)
 	}
@@ -64,9 +69,7 @@ func TestRecall(t *testing.T) {
 	if n := f.temps(); n != 0 {
 		t.Errorf("%d temporary files are left", n)
 	}
-	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
-		t.Fatal(err)
-	}
+	f.kept.ForgetPlace(recall.Place(img.Source.Digest))
 	_, err := f.home.Open(t.Context(), name)
 	wantKind(t, err, fault.Unavailable) // it may come back
 }
@@ -82,9 +85,7 @@ func TestRecalledRenditionGoesWithItsSource(t *testing.T) {
 	f.wantOpens(name, "thumb")
 	f.damage(p)
 	f.wantOpens(name, "thumb")
-	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
-		t.Fatal(err)
-	}
+	f.kept.ForgetPlace(recall.Place(img.Source.Digest))
 	_, err := f.home.Open(t.Context(), name)
 	wantKind(t, err, fault.Internal)
 }
@@ -96,9 +97,7 @@ func TestRecallOfDamagedObjects(t *testing.T) {
 	name := blob.SourceName(img.Source.Digest.String())
 	f.damage(published[0])
 	f.wantOpens(name, "source") // the other has it
-	if err := f.disk.Purge(t.Context(), img.Source.Digest); err != nil {
-		t.Fatal(err)
-	}
+	f.kept.ForgetPlace(recall.Place(img.Source.Digest))
 	f.damage(published[1])
 	_, err := f.home.Open(t.Context(), name)
 	wantKind(t, err, fault.Internal)
@@ -110,8 +109,8 @@ func TestRecallOfDamagedObjects(t *testing.T) {
 	}
 	_, err = f.home.Open(t.Context(), name)
 	wantKind(t, err, fault.Unavailable)
-	if list, err := f.disk.List(t.Context(), img.Source.Digest); err != nil || len(list) != 0 {
-		t.Errorf("damaged bytes were cached: %v, %v", list, err)
+	if n := f.kept.Stats().Entries; n != 0 {
+		t.Errorf("damaged bytes were kept: %d", n)
 	}
 	if n := f.temps(); n != 0 {
 		t.Errorf("%d temporary files are left", n)

@@ -258,13 +258,12 @@ func (r *reconciliation) image(ctx context.Context, img asset.Image) error {
 			published[[2]string{p.Preset, p.Destination}] = p
 		}
 	}
-	presets := r.plan.Wanted(img)
+	wanted := append([]string{""}, r.plan.Wanted(img)...)
 	for name, d := range r.destinations {
-		wanted := presets
-		if d.sources {
-			wanted = append([]string{""}, presets...)
-		}
 		for _, preset := range wanted {
+			if !d.takes(img, preset) {
+				continue
+			}
 			digest, made := digests[preset]
 			row, known := published[[2]string{preset, name}]
 			p := catalog.Publication{Image: img.ID, Owner: img.Owner, Preset: preset, Destination: name}

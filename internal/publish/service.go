@@ -46,6 +46,13 @@ type destination struct {
 	blob.Store
 	template *template
 	sources  bool
+	only     Rule
+}
+
+// takes tells whether an image's source (preset "") or rendition is published
+// there.
+func (d destination) takes(img asset.Image, preset string) bool {
+	return (preset != "" || d.sources) && d.only.meets(img)
 }
 
 // New makes a service over its parts. stores has one for each destination of
@@ -61,7 +68,7 @@ func New(config Config, stores map[string]blob.Store, home *blob.Home, records R
 		if stores[name] == nil {
 			return nil, fault.New(fault.Internal, "the destination %s has no store", name)
 		}
-		s.destinations[name] = destination{stores[name], t, d.TakesSources()}
+		s.destinations[name] = destination{stores[name], t, d.takesSources(), d.Only}
 	}
 	return s, nil
 }
@@ -69,8 +76,11 @@ func New(config Config, stores map[string]blob.Store, home *blob.Home, records R
 // Destinations are the names of those that there are, in order.
 func (s *Service) Destinations() []string { return slices.Sorted(maps.Keys(s.destinations)) }
 
-// TakesSources tells whether a destination gets originals too.
-func (s *Service) TakesSources(destination string) bool { return s.destinations[destination].sources }
+// For are the names of the destinations that an image's source (preset "") or
+// rendition is published to, in order.
+func (s *Service) For(img asset.Image, preset string) []string {
+	return slices.DeleteFunc(s.Destinations(), func(name string) bool { return !s.destinations[name].takes(img, preset) })
+}
 
 // SweepTemp removes the temporary files that publishing has left at
 // destinations when a node died, and tells how many there were; those of other

@@ -237,7 +237,7 @@ func TestCheckPlaces(t *testing.T) {
 		{[]string{"s3://bucket/a?endpoint=https://s3.eu-west-1.amazonaws.com", "s3://bucket/a?region=eu-west-1"}, true},
 		{[]string{"azblob://c/a?account=one", "azblob://c/a?account=two"}, false},
 	} {
-		if err := at(c.dirs...).CheckPlaces("/data"); (err != nil) != c.bad {
+		if err := at(c.dirs...).CheckPlaces(Place{"the data directory", "/data"}); (err != nil) != c.bad {
 			t.Errorf("%v: %v", c.dirs, err)
 		}
 	}

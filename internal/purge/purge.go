@@ -20,6 +20,7 @@ type Deps struct {
 	Janitor catalog.Janitor
 	Outputs task.Outputs  // nil: none are swept
 	Caches  []cache.Cache // that hold renditions
+	Blobs   purger        // holds sources that lie elsewhere; nil is none
 	Log     *slog.Logger
 	Answers Answers // nil: none are remembered
 	// Tell tells other nodes what has left, without waiting for them; nil is no
@@ -27,6 +28,11 @@ type Deps struct {
 	Tell func(News)
 	// Farewell are the tasks that an image leaves behind; nil is none.
 	Farewell func() []task.New
+}
+
+// purger removes everything of one source.
+type purger interface {
+	Purge(ctx context.Context, source asset.Digest) error
 }
 
 // Service removes images. It is safe for concurrent use.
@@ -87,9 +93,16 @@ func (s *Service) dropUnused(ctx context.Context, source asset.Digest) {
 	if used {
 		return
 	}
+	caches := make([]purger, 0, len(s.Caches)+1)
 	for _, c := range s.Caches {
+		caches = append(caches, c)
+	}
+	if s.Blobs != nil {
+		caches = append(caches, s.Blobs)
+	}
+	for _, c := range caches {
 		if err := c.Purge(ctx, source); err != nil {
-			s.Log.Warn("purge: renditions stay in a cache until it needs the room", "source", source, "error", err)
+			s.Log.Warn("purge: its bytes stay in a cache until it needs the room", "source", source, "error", err)
 		}
 	}
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
-	"log/slog"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,9 +13,9 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/blob"
+	"safelight/internal/blobcache"
 	"safelight/internal/catalog"
 	"safelight/internal/diskblob"
-	"safelight/internal/diskcache"
 	"safelight/internal/fault"
 )
 
@@ -32,53 +29,58 @@ func (none) RenditionsWith(context.Context, asset.Digest) ([]catalog.Rendition, 
 }
 
 type fixture struct {
-	t    *testing.T
-	home *blob.Home
-	dir  string
-	disk *diskcache.Cache
+	t     *testing.T
+	home  *blob.Home
+	dir   string // of the cache
+	cache *blobcache.Cache
 }
 
 func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, dir: t.TempDir()}
-	store, err := diskblob.Open(diskblob.Config{Dir: f.dir})
+	store, err := diskblob.Open(diskblob.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	f.home = blob.NewHome(store)
-	if f.disk, err = diskcache.Open(diskcache.Config{Dir: t.TempDir(), MaxBytes: 64 << 20}); err != nil {
+	if f.cache, err = blobcache.Open(blobcache.Config{Dir: f.dir, MaxBytes: 64 << 20}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.disk.Close() })
+	t.Cleanup(func() { _ = f.cache.Close() })
 	return f
 }
 
-func (f *fixture) from(places ...Fetch) *Service {
-	s := New(f.home, none{}, f.disk, slog.New(slog.NewTextHandler(f.t.Output(), nil)), places...)
-	f.home.Recall = s.Open
-	return s
+func (f *fixture) from(places ...Fetch) {
+	f.home.Recall = New(f.cache, none{}, places...).Open
 }
 
 // gives is a place that has some bytes and calls them what it is asked for.
-func (f *fixture) gives(data string, calls *atomic.Int32) Fetch {
-	return func(ctx context.Context, _ string, d asset.Digest) (blob.Writer, int64, error) {
+func gives(data string, calls *atomic.Int32) Fetch {
+	return func(_ context.Context, _ string, _ asset.Digest, to blob.Landing) error {
 		calls.Add(1)
-		return Spool(ctx, f.home, strings.NewReader(data), d)
+		_, err := io.WriteString(to, data)
+		return err
 	}
 }
 
-func fails(err error) Fetch {
-	return func(context.Context, string, asset.Digest) (blob.Writer, int64, error) { return nil, 0, err }
+// breaks is a place that fails in the middle.
+func breaks(data string, err error) Fetch {
+	return func(_ context.Context, _ string, _ asset.Digest, to blob.Landing) error {
+		_, _ = io.WriteString(to, data)
+		return err
+	}
 }
 
-// temps counts the home store's temporary files.
+func fails(err error) Fetch { return breaks("", err) }
+
+// temps counts the cache's temporary files.
 func (f *fixture) temps() int {
 	f.t.Helper()
-	files, err := os.ReadDir(f.dir + "/tmp/local")
+	files, err := os.ReadDir(f.dir + "/tmp")
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return len(files) - 1 // and the lock
+	return len(files)
 }
 
 func nameOf(data string) string {
@@ -107,11 +109,12 @@ func TestOrder(t *testing.T) {
 		kind   fault.Kind
 		words  string // "" is the bytes
 	}{
-		"the first":             {func(f *fixture) []Fetch { return []Fetch{f.gives("x", &first), f.gives("x", &second)} }, 0, ""},
-		"the second":            {func(f *fixture) []Fetch { return []Fetch{fails(absent), f.gives("x", &first)} }, 0, ""},
-		"after a failure":       {func(f *fixture) []Fetch { return []Fetch{fails(broken), f.gives("x", &first)} }, 0, ""},
-		"after other bytes":     {func(f *fixture) []Fetch { return []Fetch{f.gives("y", &first), f.gives("x", &first)} }, 0, ""},
-		"other bytes only":      {func(f *fixture) []Fetch { return []Fetch{f.gives("y", &first), fails(absent)} }, fault.Internal, "damaged"},
+		"the first":             {func(f *fixture) []Fetch { return []Fetch{gives("x", &first), gives("x", &second)} }, 0, ""},
+		"the second":            {func(f *fixture) []Fetch { return []Fetch{fails(absent), gives("x", &first)} }, 0, ""},
+		"after a failure":       {func(f *fixture) []Fetch { return []Fetch{fails(broken), gives("x", &first)} }, 0, ""},
+		"after half of it":      {func(f *fixture) []Fetch { return []Fetch{breaks("x", away), gives("x", &first)} }, 0, ""},
+		"after other bytes":     {func(f *fixture) []Fetch { return []Fetch{gives("y", &first), gives("x", &first)} }, 0, ""},
+		"other bytes only":      {func(f *fixture) []Fetch { return []Fetch{gives("y", &first), fails(absent)} }, fault.Internal, "damaged"},
 		"nobody":                {func(f *fixture) []Fetch { return []Fetch{fails(absent), fails(absent)} }, fault.NotFound, "no such"},
 		"no place":              {func(f *fixture) []Fetch { return nil }, fault.NotFound, "no such"},
 		"what may pass is said": {func(f *fixture) []Fetch { return []Fetch{fails(broken), fails(away)} }, fault.Unavailable, "away"},
@@ -135,11 +138,11 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-func TestCached(t *testing.T) {
+func TestKept(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var calls atomic.Int32
-	f.from(f.gives("x", &calls))
+	f.from(gives("x", &calls))
 	for range 3 {
 		if got, err := read(t.Context(), f.home, nameOf("x")); err != nil || got != "x" {
 			t.Fatal(got, err)
@@ -148,65 +151,31 @@ func TestCached(t *testing.T) {
 	if calls.Load() != 1 {
 		t.Errorf("fetched %d times", calls.Load())
 	}
-	if err := f.disk.Purge(t.Context(), asset.Digest(sha256.Sum256([]byte("x")))); err != nil {
-		t.Fatal(err)
-	}
+	f.cache.ForgetPlace(Place(sha256.Sum256([]byte("x"))))
 	if _, err := read(t.Context(), f.home, nameOf("x")); err != nil || calls.Load() != 2 {
 		t.Errorf("fetched %d times, %v", calls.Load(), err)
 	}
 }
 
-func TestConcurrentRecallsFetchOnce(t *testing.T) {
+// What can't be read at home now is brought back from elsewhere too, and if that
+// fails, the error is that of the home.
+func TestHomeAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	var opened atomic.Int32
-	gate := make(chan struct{})
-	fetch := f.gives("source", &opened)
-	s := f.from(func(ctx context.Context, name string, d asset.Digest) (blob.Writer, int64, error) {
-		w, n, err := fetch(ctx, name, d)
-		<-gate
-		return w, n, err
-	})
-	name := nameOf("source")
-	gone, cancel := context.WithCancel(t.Context())
-	var wg, left sync.WaitGroup
-	left.Go(func() { // the first to come, who goes away
-		if _, err := f.home.Open(gone, name); fault.Of(err) != fault.Canceled {
-			t.Errorf("a cancelled recall gave %v", err)
-		}
-	})
-	for opened.Load() == 0 {
-		runtime.Gosched()
+	f.home = blob.NewHome(broken{})
+	var calls atomic.Int32
+	f.from(gives("x", &calls))
+	if got, err := read(t.Context(), f.home, nameOf("x")); err != nil || got != "x" {
+		t.Fatal(got, err)
 	}
-	const readers = 20
-	for range readers {
-		wg.Go(func() {
-			if got, err := read(t.Context(), f.home, name); err != nil || got != "source" {
-				t.Errorf("%q, %v", got, err)
-			}
-		})
-	}
-	for s.flights.count(name) < readers+1 {
-		runtime.Gosched()
-	}
-	cancel()
-	left.Wait()
-	close(gate)
-	wg.Wait()
-	if n := opened.Load(); n != 1 {
-		t.Errorf("it was fetched %d times", n)
-	}
-	if n := f.temps(); n != 0 {
-		t.Errorf("%d temporary files are left", n)
+	if _, err := read(t.Context(), f.home, nameOf("y")); fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "home is away") {
+		t.Fatal(err)
 	}
 }
 
-// count is how many wait for a name.
-func (s *flights) count(name string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f, ok := s.running[name]; ok {
-		return f.members
-	}
-	return 0
+// broken is a store that can't be reached.
+type broken struct{ blob.Store }
+
+func (broken) Open(context.Context, string) (blob.Reader, error) {
+	return nil, fault.New(fault.Unavailable, "home is away")
 }

@@ -131,7 +131,7 @@ func (s *Service) proven(ctx context.Context, src asset.Source) (small blob.Info
 	switch {
 	case err == nil:
 		return small, "", nil
-	case damaged(err):
+	case blob.IsDamage(err):
 		s.log.Warn("a recompressed source is damaged; it is made anew", "source", src.Digest, "error", err)
 	case !missing(err):
 		return small, "", unproven(err)
@@ -147,12 +147,13 @@ func (s *Service) proven(ctx context.Context, src asset.Source) (small blob.Info
 }
 
 // verified restores a source from the file in the store as a reader would, and
-// tells which file that was.
+// tells which file that was. What this node has kept of it does not count.
 func (s *Service) verified(ctx context.Context, d asset.Digest) (blob.Info, error) {
 	info, err := s.home.Stat(ctx, smallName(d))
 	if err != nil {
 		return info, err
 	}
+	s.home.Forget(smallName(d))
 	file, err := s.restore(ctx, d, Checking)
 	if err != nil {
 		return info, err
@@ -168,7 +169,7 @@ const CodeUnproven = "recompression-unproven"
 
 // unproven marks errors that may pass but need not.
 func unproven(err error) error {
-	if err == nil || fault.Of(err) != fault.Timeout && !damaged(err) {
+	if err == nil || fault.Of(err) != fault.Timeout && !blob.IsDamage(err) {
 		return err
 	}
 	return &fault.Error{Kind: fault.Unavailable, Code: CodeUnproven, Cause: err,

@@ -7,8 +7,8 @@ import "time"
 type Connections struct {
 	Acquired, Idle, Total, Max int
 
-	Acquires, EmptyAcquires, Timeouts int64
-	Wait                              time.Duration
+	Acquires, EmptyAcquires, Timeouts, Stops int64
+	Wait                                     time.Duration
 }
 
 // Database registers a pool of connections.
@@ -32,6 +32,7 @@ func (m *Metrics) Database(read func() Connections) {
 		"database_acquire_wait_seconds_total": {"How long they waited for it.", func(c Connections) float64 { return c.Wait.Seconds() }},
 		"database_empty_acquires_total":       {"Those that waited as none was idle.", func(c Connections) float64 { return float64(c.EmptyAcquires) }},
 		"database_acquire_timeouts_total":     {"Calls that got none within database.acquire_timeout.", func(c Connections) float64 { return float64(c.Timeouts) }},
+		"database_away_total":                 {"Times that the database server stopped answering.", func(c Connections) float64 { return float64(c.Stops) }},
 	} {
 		m.Counter(name, c.help, nil, func() float64 { return c.value(read()) })
 	}

@@ -168,8 +168,11 @@ func (m *Metrics) Destination(name string, b Broken) {
 	m.Counter("destination_left_alone_total", "Times that a destination was left alone because it failed again and again.", labels, func() float64 { return float64(b.Times()) })
 }
 
+// Counted has statistics as a cache has.
+type Counted interface{ Stats() cache.Stats }
+
 // Cache registers the statistics of a cache level.
-func (m *Metrics) Cache(level string, c cache.Cache) {
+func (m *Metrics) Cache(level string, c Counted) {
 	labels := prometheus.Labels{"level": level}
 	for name, v := range map[string]func(cache.Stats) int64{
 		"cache_hits_total":      func(s cache.Stats) int64 { return s.Hits },
@@ -177,7 +180,7 @@ func (m *Metrics) Cache(level string, c cache.Cache) {
 		"cache_evictions_total": func(s cache.Stats) int64 { return s.Evictions },
 		"cache_corrupt_total":   func(s cache.Stats) int64 { return s.Corrupt },
 	} {
-		m.Counter(name, "Renditions, by cache level.", labels, func() float64 { return float64(v(c.Stats())) })
+		m.Counter(name, "What caches were asked for, and what became of it, by level.", labels, func() float64 { return float64(v(c.Stats())) })
 	}
 	if c.Stats().Elsewhere {
 		return // what it holds, others tell

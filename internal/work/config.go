@@ -20,6 +20,7 @@ type Config struct {
 	Default   task.Policy            `koanf:"default"`   // of functions that are not named
 	Functions map[string]task.Policy `koanf:"functions"` // zero fields take those of Default, or of the function itself
 	Periodic  map[string]Periodic    `koanf:"periodic"`  // tasks that are submitted again and again, by name
+	Idle      bool                   `koanf:"-"`         // this node carries out nothing itself
 }
 
 // Periodic is a task that is submitted again and again: by a cron expression of

@@ -115,6 +115,9 @@ type pool struct {
 
 func (e *Engine) pools() map[string]pool {
 	all := make(map[string]pool)
+	if e.config.Idle {
+		return all
+	}
 	for name, f := range e.functions {
 		policy := e.policies.For(name)
 		if policy.Worker || f.Do == nil {

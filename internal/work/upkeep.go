@@ -73,7 +73,7 @@ func since(keep time.Duration) time.Time {
 func (e *Engine) repeat(ctx context.Context) {
 	due := make(map[string]time.Time, len(e.config.Periodic)) // when to submit the next occurrence
 	for name, p := range e.config.Periodic {
-		if p.AtStart {
+		if p.AtStart && !e.config.Idle {
 			e.atStart(ctx, name, p)
 		}
 	}

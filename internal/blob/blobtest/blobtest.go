@@ -88,6 +88,15 @@ func get(s blob.Store, name string) ([]byte, error) {
 	if err == nil && (r.Info().Bytes != int64(len(data)) || r.Info().Name != name) {
 		err = fmt.Errorf("%s has %d bytes, but Info says %+v", name, len(data), r.Info())
 	}
+	sum := sha256.Sum256(data)
+	if noted := r.Info().SHA256; err == nil && noted != "" && noted != hex.EncodeToString(sum[:]) {
+		err = fmt.Errorf("%s has the SHA-256 %x, but Info says %s", name, sum, noted)
+	}
+	if d, ok := r.(blob.Digester); ok && err == nil {
+		if got, known := d.Digest(); known && got != sum {
+			err = fmt.Errorf("%s has the SHA-256 %x, but Digest says %x", name, sum, got)
+		}
+	}
 	return data, err
 }
 
