@@ -21,7 +21,7 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "node", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
-	4: {"diskblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
+	4: {"diskblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
 	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize"},
 	6: {"config", "telemetry", "app", "cli"},
 }

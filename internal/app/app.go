@@ -22,10 +22,10 @@ import (
 	"safelight/internal/auth"
 	"safelight/internal/blob"
 	"safelight/internal/blobcache"
+	"safelight/internal/cache"
 	"safelight/internal/catalog"
 	"safelight/internal/codec"
 	"safelight/internal/config"
-	"safelight/internal/diskcache"
 	"safelight/internal/fastlane"
 	"safelight/internal/fault"
 	"safelight/internal/httpapi"
@@ -39,6 +39,7 @@ import (
 	"safelight/internal/recall"
 	"safelight/internal/recompress"
 	"safelight/internal/render"
+	"safelight/internal/sealblob"
 	"safelight/internal/task"
 	"safelight/internal/telemetry"
 	"safelight/internal/work"
@@ -46,19 +47,21 @@ import (
 
 // App is a server with everything it needs.
 type App struct {
-	config  config.Config
-	log     *slog.Logger
-	store   blob.Store
-	blobs   *blobcache.Cache
-	home    *blob.Home
-	reached atomic.Bool // the home store has answered once
-	db      database
-	codec   *codec.Pool
-	disk    *diskcache.Cache
-	purge   *purge.Service
-	api     *httpapi.Server
-	mu      sync.Mutex // guards closers once the server runs
-	closers []func() error
+	config   config.Config
+	log      *slog.Logger
+	store    blob.Store
+	keys     *sealblob.Keys
+	blobs    *blobcache.Cache
+	recalled keeper // what was brought back to this node, in blobs
+	home     *blob.Home
+	reached  atomic.Bool // the home store has answered once
+	db       database
+	codec    *codec.Pool
+	disk     cache.Cache
+	purge    *purge.Service
+	api      *httpapi.Server
+	mu       sync.Mutex // guards closers once the server runs
+	closers  []func() error
 
 	registry  node.Registry
 	nodes     *node.Membership
@@ -114,10 +117,9 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
-	if a.disk, err = diskcache.Open(diskcache.Config{Dir: a.ownDir("cache"), MaxBytes: c.Cache.DiskBytes}); err != nil {
+	if err := a.openDisk(); err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, a.disk.Close)
 	if a.codec, err = codec.Open(ctx, c.Codec, log); err != nil {
 		return nil, err
 	}
@@ -154,7 +156,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 		return err
 	}
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Blobs: recall.Purger{Cache: a.blobs}, Log: a.log,
+		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Blobs: recall.Purger{Cache: a.recalled}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()

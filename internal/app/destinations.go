@@ -33,6 +33,6 @@ func (a *App) openDestinations(metrics *telemetry.Metrics) {
 		if _, err := late.Store(); err != nil {
 			a.log.Warn("a destination can't be used; it is tried again when it is needed", "destination", name, "error", err)
 		}
-		a.destinations[name] = late
+		a.destinations[name] = a.sealed(late, a.config.Publish.Destinations[name].Encrypt)
 	}
 }

@@ -70,6 +70,12 @@ func (a *App) spool() string { return filepath.Join(a.config.Data, "spool") }
 // starting: it serves what it has, and answers the rest as unavailable.
 func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 	var err error
+	if a.keys, err = a.config.Encryption.Read(); err != nil {
+		return err
+	}
+	if err := a.dropPlain(); err != nil {
+		return err
+	}
 	a.blobs, err = blobcache.Open(blobcache.Config{
 		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(),
 	})
@@ -89,6 +95,9 @@ func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 	}
 	if a.config.Store.Renditions != "" {
 		a.store = blob.NewSplit(a.store, a.homeAt(a.config.Store.Renditions, "store.renditions", metrics))
+	}
+	if err := a.sealHome(ctx); err != nil {
+		return err
 	}
 	a.home = blob.NewHome(a.store)
 	a.greetHome(ctx)

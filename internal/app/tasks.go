@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"os"
+	"time"
 
 	"safelight/internal/asset"
 	"safelight/internal/fault"
@@ -42,7 +43,7 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		return err
 	}
 	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
-	a.home.Recall = recall.New(a.blobs, a.db, a.recompress.Fetch, publisher.Fetch).Open // what is here first
+	a.home.Recall = recall.New(a.recalled, a.db, a.recompress.Fetch, publisher.Fetch).Open // what is here first
 	if err := a.checkRecompress(ctx); err != nil {
 		return err
 	}
@@ -77,6 +78,9 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 		config.Periodic = make(map[string]work.Periodic)
 	}
 	config.Periodic[pipeline.Sweep] = work.Periodic{Function: pipeline.Sweep, Every: a.config.Sweep.Every, AtStart: true}
+	if a.sealsHome() {
+		config.Periodic[pipeline.Reseal] = work.Periodic{Function: pipeline.Reseal, Every: 24 * time.Hour, AtStart: true}
+	}
 	if len(a.destinations) > 0 {
 		config.Periodic[pipeline.Reconcile] = work.Periodic{Function: pipeline.Reconcile, Every: a.config.Pipeline.ReconcileEvery}
 	}

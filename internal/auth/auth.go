@@ -5,11 +5,14 @@ package auth
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"safelight/internal/asset"
 	"safelight/internal/fault"
@@ -67,6 +70,20 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // LogValue hides the text from logs.
 func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
+
+// Bytes are what the secret says in hexadecimal, or else in base64 of either
+// alphabet. Errors do not show it.
+func (s Secret) Bytes() ([]byte, error) {
+	if b, err := hex.DecodeString(string(s)); err == nil {
+		return b, nil
+	}
+	plain := strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(string(s), "="))
+	b, err := base64.RawURLEncoding.DecodeString(plain)
+	if err != nil {
+		return nil, errors.New("expected hexadecimal or base64")
+	}
+	return b, nil
+}
 
 // Key is a static key of the configuration.
 type Key struct {

@@ -17,6 +17,13 @@ type Filer interface {
 	File() (*os.File, error)
 }
 
+// Copied is a Filer whose files are copies, made when they are asked for: who needs
+// no file had better read from the Filer itself.
+type Copied interface {
+	Filer
+	Copied()
+}
+
 // Digester is a Reader or Writer that knows the SHA-256 of its bytes, since this
 // process has had all of them in its hands: of a Writer, those written so far.
 // known is false where it has not.
@@ -39,6 +46,16 @@ type Roomer interface {
 // has forgotten is fetched from there when it is next opened.
 type Forgetter interface {
 	Forget(name string)
+}
+
+// Resealer is a Store that encrypts, under keys that may change.
+type Resealer interface {
+	// Stale calls fn with the name of each blob that is not encrypted, or with
+	// another key than the present one, until fn fails.
+	Stale(ctx context.Context, prefix string, fn func(name string) error) error
+	// Reseal encrypts a blob with the present key and removes its other forms. What
+	// read gives is the blob, which nobody replaces or deletes meanwhile.
+	Reseal(ctx context.Context, name string, read func(context.Context) (Reader, error)) error
 }
 
 // Landing is where the bytes of a blob go that is being fetched. It is for one

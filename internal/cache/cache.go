@@ -57,3 +57,23 @@ type Stats struct {
 	Entries, Bytes, Budget           int64
 	Hits, Misses, Evictions, Corrupt int64
 }
+
+// Off is a cache that keeps nothing.
+type Off struct{}
+
+var _ Cache = Off{}
+
+// Get implements Cache.
+func (Off) Get(context.Context, Key) (*Entry, bool, error) { return nil, false, nil }
+
+// Put implements Cache.
+func (Off) Put(context.Context, Key, asset.Rendition, io.Reader) error { return nil }
+
+// List implements Cache.
+func (Off) List(context.Context, asset.Digest) ([]asset.Rendition, error) { return nil, nil }
+
+// Purge implements Cache.
+func (Off) Purge(context.Context, asset.Digest) error { return nil }
+
+// Stats implements Cache.
+func (Off) Stats() Stats { return Stats{} }

@@ -43,6 +43,7 @@ import (
 	"safelight/internal/redisturn"
 	"safelight/internal/remote"
 	"safelight/internal/render"
+	"safelight/internal/sealblob"
 	"safelight/internal/telemetry"
 	"safelight/internal/work"
 )
@@ -50,28 +51,29 @@ import (
 // Config is every setting. Names in the file and the environment are the koanf
 // tags: ingest.max_pages is SAFELIGHT_INGEST_MAX_PAGES.
 type Config struct {
-	Data     string              `koanf:"data"`   // directory
-	Listen   string              `koanf:"listen"` // address of the HTTP server
-	Node     string              `koanf:"node"`   // this node's name, unique among those that share a store
-	Role     node.Role           `koanf:"role"`   // what this node is for; "" is all
-	Database postgres.Config     `koanf:"database"`
-	HTTP     httpapi.Config      `koanf:"http"`
-	Ingest   ingest.Config       `koanf:"ingest"`
-	Render   render.Config       `koanf:"render"`
-	Codec    codec.Config        `koanf:"codec"`
-	Cache    Cache               `koanf:"cache"`
-	Sweep    purge.SweepConfig   `koanf:"sweep"`
-	Auth     Auth                `koanf:"auth"`
-	Presets  map[string]string   `koanf:"presets"`
-	Pipeline pipeline.Config     `koanf:"pipeline"`
-	Publish  publish.Config      `koanf:",squash"`
-	Objects  objectblob.Config   `koanf:"objects"`
-	Store    Store               `koanf:"store"`
-	Remote   Remote              `koanf:"remote"`
-	Guetzli  guetzli.Config      `koanf:"guetzli"`
-	Tasks    work.Config         `koanf:"tasks"`
-	Redis    Redis               `koanf:"redis"`
-	Log      telemetry.LogConfig `koanf:"log"`
+	Data       string              `koanf:"data"`   // directory
+	Listen     string              `koanf:"listen"` // address of the HTTP server
+	Node       string              `koanf:"node"`   // this node's name, unique among those that share a store
+	Role       node.Role           `koanf:"role"`   // what this node is for; "" is all
+	Database   postgres.Config     `koanf:"database"`
+	HTTP       httpapi.Config      `koanf:"http"`
+	Ingest     ingest.Config       `koanf:"ingest"`
+	Render     render.Config       `koanf:"render"`
+	Codec      codec.Config        `koanf:"codec"`
+	Cache      Cache               `koanf:"cache"`
+	Sweep      purge.SweepConfig   `koanf:"sweep"`
+	Auth       Auth                `koanf:"auth"`
+	Presets    map[string]string   `koanf:"presets"`
+	Pipeline   pipeline.Config     `koanf:"pipeline"`
+	Publish    publish.Config      `koanf:",squash"`
+	Objects    objectblob.Config   `koanf:"objects"`
+	Store      Store               `koanf:"store"`
+	Remote     Remote              `koanf:"remote"`
+	Encryption sealblob.Config     `koanf:"encryption"`
+	Guetzli    guetzli.Config      `koanf:"guetzli"`
+	Tasks      work.Config         `koanf:"tasks"`
+	Redis      Redis               `koanf:"redis"`
+	Log        telemetry.LogConfig `koanf:"log"`
 
 	Advertise string `koanf:"advertise"` // host:port at which other machines reach this node; "" is where it listens
 }
@@ -116,10 +118,11 @@ func Default() Config {
 		Database: postgres.DefaultConfig(), HTTP: httpapi.DefaultConfig(), Ingest: ingest.DefaultConfig(), Render: render.DefaultConfig(), Codec: codec.DefaultConfig(),
 		Cache: Cache{MemoryBytes: 64 << 20, DiskBytes: 10 << 30}, Sweep: purge.DefaultSweepConfig(),
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
-		Remote: Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
-		Redis:  Redis{Connection: redis.DefaultConfig(), Renditions: rediscache.DefaultConfig(), Catalog: rediscatalog.DefaultConfig(), Turns: redisturn.DefaultConfig()},
-		Store:  DefaultStore(),
-		Tasks:  work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
+		Encryption: sealblob.DefaultConfig(),
+		Remote:     Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
+		Redis:      Redis{Connection: redis.DefaultConfig(), Renditions: rediscache.DefaultConfig(), Catalog: rediscatalog.DefaultConfig(), Turns: redisturn.DefaultConfig()},
+		Store:      DefaultStore(),
+		Tasks:      work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
 }
 
@@ -249,13 +252,16 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Store.Validate(), c.Redis.validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Encryption.Validate(), c.Store.Validate(), c.Redis.validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		places, err := c.Store.places(data)
 		errs = append(errs, err, c.Publish.CheckPlaces(places...))
 	}
 	for name, d := range c.Publish.Destinations {
+		if d.Encrypt && len(c.Encryption.Keys) == 0 {
+			errs = append(errs, fmt.Errorf("destinations.%s: encrypt needs encryption.keys", name))
+		}
 		alone := publish.Config{Destinations: map[string]publish.Destination{name: d}}
 		if alone.Validate() != nil {
 			continue // that was told

@@ -192,7 +192,8 @@ func (s *Server) original(w http.ResponseWriter, r *http.Request, img asset.Imag
 		return nil
 	}
 	content := io.ReadSeeker(rd)
-	if filer, ok := rd.(blob.Filer); ok { // a plain file goes to the socket by sendfile
+	_, copied := rd.(blob.Copied)
+	if filer, ok := rd.(blob.Filer); ok && !copied { // a plain file goes to the socket by sendfile
 		f, err := filer.File()
 		if err != nil {
 			return fault.Wrap(fault.Unavailable, err, "the source could not be opened; try again")

@@ -14,6 +14,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -46,11 +47,13 @@ type Service struct {
 	codec   inspector
 	mint    *asset.Mint
 	follow  follower
+	opened  chan struct{} // has room for the files that may be open for decoding
 }
 
 // New makes a service over its parts; follow may be nil.
 func New(config Config, store *blob.Home, cat catalog.Catalog, codec inspector, mint *asset.Mint, follow follower) *Service {
-	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint, follow: follow}
+	return &Service{config: config, store: store, catalog: cat, codec: codec, mint: mint, follow: follow,
+		opened: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
 }
 
 // Config is what the service was made with.
@@ -244,6 +247,12 @@ func (s *Service) verify(ctx context.Context, f *Spooled, header *format.Header)
 	filer, ok := f.w.(blob.Filer)
 	if !ok {
 		return asset.Looks{}, fault.New(fault.Internal, "the store's temporary space is not local")
+	}
+	select { // an open file may lie in memory
+	case s.opened <- struct{}{}:
+		defer func() { <-s.opened }()
+	case <-ctx.Done():
+		return asset.Looks{}, fault.Wrap(fault.Canceled, ctx.Err(), "the client went away")
 	}
 	file, err := filer.File()
 	if err != nil {

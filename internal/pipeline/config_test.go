@@ -81,7 +81,7 @@ func TestStepsOfPresets(t *testing.T) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
-	if len(functions) != 10 || functions[Optimize].Policy.Concurrency != 3 {
+	if len(functions) != 11 || functions[Optimize].Policy.Concurrency != 3 {
 		t.Errorf("%+v", functions)
 	}
 }

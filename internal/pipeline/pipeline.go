@@ -44,6 +44,7 @@ const (
 	Purge     = "purge"
 
 	Recompress = "recompress"
+	Reseal     = "reseal"
 )
 
 // Encoder makes a JPEG smaller than a fast encoder does.
@@ -141,6 +142,7 @@ func (c Config) Functions() map[string]work.Function {
 		Sweep:     {Pool: Sweep, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1, MaxAttempts: 3}},
 
 		Recompress: recompressPolicy(),
+		Reseal:     {Pool: Reseal, Policy: task.Policy{Timeout: 24 * time.Hour, Concurrency: 1}},
 	}
 }
 
@@ -149,6 +151,7 @@ func (s *Service) Bind(functions map[string]work.Function) {
 	for name, do := range map[string]func(context.Context, *work.Run) (work.Outcome, error){
 		Render: s.render, Optimize: s.optimize, Publish: s.publish, Unpublish: s.unpublish, Expire: s.expire,
 		Backfill: s.backfill, Reconcile: s.reconcile, Sweep: s.sweep, Purge: s.purge, Recompress: s.recompress,
+		Reseal: s.reseal,
 	} {
 		f := functions[name]
 		f.Do = do

@@ -26,6 +26,8 @@ type Destination struct {
 	Name string `koanf:"name"`
 	// Sources tells whether originals are published too; nil is true.
 	Sources *bool `koanf:"sources"`
+	// Encrypt has objects encrypted with the keys of encryption.keys.
+	Encrypt bool `koanf:"encrypt"`
 	// Only says of which images; empty is of all.
 	Only Rule `koanf:"only"`
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,14 +45,10 @@ func NewSigner(c Config) (*Signer, error) {
 // encoding is strict, so that one URL has one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
-// readKey takes hexadecimal, and otherwise base64 of either alphabet.
 func readKey(text auth.Secret) ([]byte, error) {
-	key, err := hex.DecodeString(string(text))
+	key, err := text.Bytes()
 	if err != nil {
-		plain := strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(string(text), "="))
-		if key, err = base64.RawURLEncoding.DecodeString(plain); err != nil {
-			return nil, errors.New("expected hexadecimal or base64")
-		}
+		return nil, err
 	}
 	if len(key) < minKey {
 		return nil, fmt.Errorf("it has %d bytes; use at least %d", len(key), minKey)
