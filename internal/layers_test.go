@@ -20,9 +20,9 @@ var layers = [][]string{
 	0: {"fault", "geom", "format", "fastlane"},
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "node", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
-	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote"},
-	4: {"diskblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
-	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize"},
+	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry", "mirror"},
+	4: {"diskblob", "treeblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
+	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize", "adopt"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
@@ -38,6 +38,7 @@ var within = map[string][]string{
 	"catalog/stored": {"catalog", "task"},
 	"plan":           {"quality"},
 	"remote":         {"ingest", "purge"},
+	"mirror":         {"ingest", "publish", "purge", "work"},
 	"pipeline":       {"render", "publish", "purge", "recompress", "work"},
 	"objectblob":     {"breaker"},
 	"postgres":       {"breaker"},
@@ -53,6 +54,7 @@ var within = map[string][]string{
 	"codec/worker":   {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
 	"httpapi":        {"httpapi/nodeapi", "httpapi/taskapi"},
 	"client":         {"httpapi/nodeapi", "httpapi/taskapi"},
+	"adopt":          {"client"},
 	"app":            {"config", "telemetry"},
 	"config":         {"telemetry"},
 	"cli":            {"app", "config", "telemetry"},
@@ -78,7 +80,8 @@ var keep = map[string][]string{
 	"google.golang.org/api":         {"cdkblob"},
 	"github.com/aliyun/":            {"ossblob"},
 	"github.com/alecthomas/kong":    {"cli"},
-	"net/http":                      {"httpapi", "httpapi/nodeapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
+	"github.com/fsnotify/":          {"adopt"},
+	"net/http":                      {"httpapi", "httpapi/nodeapi", "httpapi/taskapi", "client", "telemetry", "app", "fastlane", "objectblob", "cdkblob", "ossblob", "origin"},
 	"golang.org/x/net/":             {"origin"},
 	"os/exec":                       {"codec", "guetzli"},
 }

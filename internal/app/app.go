@@ -31,10 +31,12 @@ import (
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
 	"safelight/internal/memcache"
+	"safelight/internal/mirror"
 	"safelight/internal/node"
 	"safelight/internal/pipeline"
 	"safelight/internal/plan"
 	"safelight/internal/postgres"
+	"safelight/internal/publish"
 	"safelight/internal/purge"
 	"safelight/internal/recall"
 	"safelight/internal/recompress"
@@ -80,6 +82,9 @@ type App struct {
 	restores   bool // sources are, or may have to be, restored from JPEG XL
 
 	destinations map[string]blob.Store
+	mirrors      *mirror.Service
+	mirrorStores map[string]blob.Store
+	publisher    *publish.Service
 }
 
 const (
@@ -174,8 +179,9 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 	if err != nil {
 		return err
 	}
+	a.openMirrors(intake)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
-		Ingest: intake, Remote: remotes, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
+		Ingest: intake, Remote: remotes, Mirrors: a.mirrors, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
 		Catalog: a.catalog, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),

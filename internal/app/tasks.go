@@ -10,6 +10,7 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi/taskapi"
+	"safelight/internal/mirror"
 	"safelight/internal/options"
 	"safelight/internal/pipeline"
 	"safelight/internal/publish"
@@ -24,6 +25,7 @@ import (
 // openTasks opens the queue, which the catalog commits to as well.
 func (a *App) openTasks(ctx context.Context, mint *asset.Mint) error {
 	a.functions = a.config.Pipeline.Functions()
+	maps.Copy(a.functions, mirror.Functions())
 	a.policies = a.config.Tasks.Policies(a.functions)
 	if p := a.policies.For(pipeline.Optimize); p.Worker {
 		p.Concurrency = a.config.Tasks.Functions[pipeline.Optimize].Concurrency // pipeline.parallel is for this server's own
@@ -42,6 +44,8 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 	if err != nil {
 		return err
 	}
+	a.publisher = publisher
+	publisher.Refer(a.openMirrorStores(metrics))
 	a.recompress = recompress.New(a.home, a.db, codecs, a.log)
 	a.home.Recall = recall.New(a.recalled, a.db, a.recompress.Fetch, publisher.Fetch).Open // what is here first
 	if err := a.checkRecompress(ctx); err != nil {
@@ -81,9 +85,10 @@ func (a *App) startPipeline(ctx context.Context, renderer *render.Service, codec
 	if a.sealsHome() {
 		config.Periodic[pipeline.Reseal] = work.Periodic{Function: pipeline.Reseal, Every: 24 * time.Hour, AtStart: true}
 	}
-	if len(a.destinations) > 0 {
+	if publisher.Places() > 0 {
 		config.Periodic[pipeline.Reconcile] = work.Periodic{Function: pipeline.Reconcile, Every: a.config.Pipeline.ReconcileEvery}
 	}
+	a.scans(config.Periodic)
 	a.engine = work.New(config, a.config.Node, a.tasks, a.signals, a.policies, a.functions, metrics, a.log)
 	metrics.Tasks(a.tasks.Counts)
 	return nil

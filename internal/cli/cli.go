@@ -1,5 +1,5 @@
-// Package cli is the command line: safelight serve, optimize, sign, version,
-// config, tasks, nodes.
+// Package cli is the command line: safelight serve, import, optimize, sign,
+// version, config, migrate, tasks, nodes.
 package cli
 
 import (
@@ -28,10 +28,12 @@ var Version = "dev"
 
 type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Take uploads and answer with renditions."`
+	Import   importCommand   `cmd:"" help:"Take a directory or a bucket full of pictures into a running server."`
 	Optimize optimizeCommand `cmd:"" help:"Make picture files smaller at a quality that is measured; needs no server."`
 	Sign     signCommand     `cmd:"" help:"Print the signed path that shows a picture at a URL."`
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
+	Migrate  migrateCommand  `cmd:"" help:"Carry the catalog and the tasks over from SQLite to PostgreSQL."`
 	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
 	Nodes    nodesCommand    `cmd:"" help:"List the nodes that share a running server's database."`
 }

@@ -28,6 +28,9 @@ type Client struct {
 // answerTime is how long a server may take to begin an answer.
 const answerTime = time.Minute
 
+// maxIdle is how many connections are kept for requests at the same time.
+const maxIdle = 64
+
 // New makes a client; key "" sends none.
 func New(server, key string) (*Client, error) {
 	u, err := url.Parse(server)
@@ -36,6 +39,7 @@ func New(server, key string) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = answerTime
+	transport.MaxIdleConnsPerHost = maxIdle
 	return &Client{server: strings.TrimSuffix(server, "/"), key: key, http: &http.Client{Transport: transport}}, nil
 }
 
@@ -70,12 +74,17 @@ func (c *Client) ask(ctx context.Context, method, path string, body any) (*http.
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(r)
+}
+
+// send sends a request as ask does.
+func (c *Client) send(r *http.Request) (*http.Response, error) {
 	if c.key != "" {
 		r.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, c.unreachable(r.Context(), err)
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
@@ -131,6 +140,11 @@ func (c *Client) do(ctx context.Context, method, path string, body, out any) err
 		return err
 	}
 	defer resp.Body.Close()
+	return c.read(ctx, resp, out)
+}
+
+// read reads an answer into out.
+func (c *Client) read(ctx context.Context, resp *http.Response, out any) error {
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

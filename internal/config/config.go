@@ -28,6 +28,7 @@ import (
 	"safelight/internal/guetzli"
 	"safelight/internal/httpapi"
 	"safelight/internal/ingest"
+	"safelight/internal/mirror"
 	"safelight/internal/node"
 	"safelight/internal/objectblob"
 	"safelight/internal/options"
@@ -69,6 +70,7 @@ type Config struct {
 	Objects    objectblob.Config   `koanf:"objects"`
 	Store      Store               `koanf:"store"`
 	Remote     Remote              `koanf:"remote"`
+	Mirror     mirror.Config       `koanf:",squash"`
 	Encryption sealblob.Config     `koanf:"encryption"`
 	Guetzli    guetzli.Config      `koanf:"guetzli"`
 	Tasks      work.Config         `koanf:"tasks"`
@@ -252,11 +254,11 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Encryption.Validate(), c.Store.Validate(), c.Redis.validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Encryption.Validate(), c.Store.Validate(), c.Mirror.Validate(), c.Redis.validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		places, err := c.Store.places(data)
-		errs = append(errs, err, c.Publish.CheckPlaces(places...))
+		errs = append(errs, err, c.places().CheckPlaces(places...))
 	}
 	for name, d := range c.Publish.Destinations {
 		if d.Encrypt && len(c.Encryption.Keys) == 0 {
@@ -268,6 +270,14 @@ func (c Config) Validate() error {
 		}
 		if err := checkBucket(d.URL); err != nil {
 			errs = append(errs, fmt.Errorf("destinations.%s: %w", name, err))
+		}
+	}
+	for name, m := range c.Mirror.Mirrors {
+		if _, both := c.Publish.Destinations[name]; both {
+			errs = append(errs, fmt.Errorf("mirrors.%s: a destination has this name", name))
+		}
+		if err := checkBucket(m.URL); err != nil {
+			errs = append(errs, fmt.Errorf("mirrors.%s: %w", name, err))
 		}
 	}
 	if _, err := auth.NewStatic(c.Auth.Keys); err != nil {
@@ -303,6 +313,18 @@ func (c Config) checkNode() error {
 		errs = append(errs, fmt.Errorf("advertise: expected a host with a port such as 10.0.0.5:8080 but received %q", c.Advertise))
 	}
 	return errors.Join(errs...)
+}
+
+// places are the destinations and the mirrors, none of which may lie in another.
+func (c Config) places() publish.Config {
+	all := publish.Config{Destinations: maps.Clone(c.Publish.Destinations)}
+	if all.Destinations == nil {
+		all.Destinations = map[string]publish.Destination{}
+	}
+	for name, m := range c.Mirror.Mirrors {
+		all.Destinations["mirror "+name] = publish.Destination{URL: m.URL}
+	}
+	return all
 }
 
 // checkBucket tells what is wrong with the address of a bucket, beyond what every

@@ -145,6 +145,7 @@ func (s *Server) describeRaw(doc *huma.OpenAPI) {
 		Summary: "The original, or with any parameter a rendition", Parameters: append([]*huma.Param{id}, renditionParams()...), Responses: shown,
 	})
 	doc.AddOperation(remoteOperation(shown))
+	doc.AddOperation(eventsOperation(huma.SchemaFromType(doc.Components.Schemas, typeOf[eventsAnswer]()), problem))
 }
 
 // renditionParams come from the table of options.

@@ -123,6 +123,7 @@ type listQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Prefix string `query:"prefix" doc:"Only images whose key starts with this"`
 	Tag    string `query:"tag" doc:"Only images with this tag"`
+	Key    string `query:"key" doc:"Only the image that this key points at; not beside the others"`
 }
 
 type listAnswer struct {
@@ -133,6 +134,9 @@ type listAnswer struct {
 }
 
 func (s *Server) listImages(ctx context.Context, in *listQuery) (*listAnswer, error) {
+	if in.Key != "" {
+		return s.listKey(ctx, in)
+	}
 	q := catalog.Query{Owner: owner(ctx), Prefix: in.Prefix, Tag: in.Tag, Limit: in.Limit}
 	if in.Cursor != "" {
 		id, err := s.Mint.Parse(in.Cursor)
@@ -152,6 +156,23 @@ func (s *Server) listImages(ctx context.Context, in *listQuery) (*listAnswer, er
 	}
 	if page.More && len(page.Images) > 0 {
 		out.Body.NextCursor = page.Images[len(page.Images)-1].ID.String()
+	}
+	return out, nil
+}
+
+// listKey lists the image that a key points at, or none.
+func (s *Server) listKey(ctx context.Context, in *listQuery) (*listAnswer, error) {
+	if in.Prefix != "" || in.Tag != "" || in.Cursor != "" {
+		return nil, s.problem(ctx, fault.New(fault.Invalid, "key: give it without prefix, tag and cursor"))
+	}
+	out := &listAnswer{}
+	out.Body.Images = []Image{}
+	img, err := s.Catalog.Resolve(ctx, owner(ctx), in.Key)
+	switch {
+	case err == nil:
+		out.Body.Images = append(out.Body.Images, s.describe(img))
+	case fault.Of(err) != fault.NotFound:
+		return nil, s.problem(ctx, err)
 	}
 	return out, nil
 }

@@ -113,7 +113,7 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	h.Set("Content-Type", p.ContentType(""))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if p.Status == http.StatusUnauthorized {
+	if p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", `Bearer realm="safelight"`)
 	}
 	if p.retryAfterSeconds > 0 {

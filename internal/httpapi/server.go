@@ -48,6 +48,7 @@ type Check struct {
 type Deps struct {
 	Ingest  *ingest.Service
 	Remote  *remote.Service
+	Mirrors Mirrors
 	Render  *render.Service
 	Purge   *purge.Service
 	Catalog catalog.Catalog
@@ -120,6 +121,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /images/{key...}", s.show(s.byKey))
 	s.mux.HandleFunc("GET /image/{id}", s.show(s.byID))
 	s.mux.HandleFunc("GET /remote/{signature}/{encoded}", s.showRemote)
+	s.mux.HandleFunc("POST /v1/events/s3", s.s3Events)
 	s.mux.HandleFunc("GET /healthz", s.healthz)
 	s.mux.HandleFunc("GET /readyz", s.readyz)
 	s.mux.HandleFunc("GET /metrics", s.require(auth.Admin, s.Expose.ServeHTTP))

@@ -203,7 +203,7 @@ func (s *Service) ForNew(img asset.Image) []task.New {
 
 // Farewell are the tasks that an image leaves behind.
 func (s *Service) Farewell() []task.New {
-	if len(s.Publish.Destinations()) == 0 {
+	if s.Publish.Places() == 0 {
 		return nil
 	}
 	return []task.New{{Function: Unpublish, Priority: priorityPublish}}

@@ -250,7 +250,7 @@ func (s *Service) expire(ctx context.Context, r *work.Run) (work.Outcome, error)
 // reconcile holds the catalog against the destinations, and has mended what
 // differs.
 func (s *Service) reconcile(ctx context.Context, r *work.Run) (work.Outcome, error) {
-	if len(s.Publish.Destinations()) == 0 {
+	if s.Publish.Places() == 0 {
 		return skip("there are no destinations")
 	}
 	mended := make(map[publish.Reason]int)

@@ -22,8 +22,8 @@ var migrations embed.FS
 const migrationLock int64 = 0x5afe_1197_0001
 
 // migrate brings the schema up to date. Nodes that start at the same time wait
-// for each other.
-func migrate(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) error {
+// for each other. Then it calls then, under the same lock.
+func migrate(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger, then func(context.Context, *pgx.Conn) error) error {
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return classify(err, "connecting to the database")
@@ -59,7 +59,7 @@ func migrate(ctx context.Context, cfg *pgx.ConnConfig, log *slog.Logger) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return classify(err, "bringing the database's schema up to date")
 	}
-	return nil
+	return then(ctx, conn)
 }
 
 // checkServer refuses a database that text can't be stored in, and warns of

@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, settings.ConnConfig, log); err != nil {
+	if err := migrate(ctx, settings.ConnConfig, log, admit); err != nil {
 		return nil, err
 	}
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), settings)

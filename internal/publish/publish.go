@@ -37,6 +37,9 @@ func (s *Service) Publish(ctx context.Context, img asset.Image, preset, destinat
 	if err != nil {
 		return p, err
 	}
+	if d.foreign {
+		return p, fault.New(fault.Invalid, "%s is a place of somebody else's, where nothing is published", destination)
+	}
 	leave, err := s.turns.take(ctx, p)
 	if err != nil {
 		return p, err

@@ -200,6 +200,10 @@ func (r *reconciliation) confirmed(ctx context.Context, p catalog.Publication) e
 // demote takes back the confirmation of a damaged object, so that Publish does
 // not take its size for a proof, and tells whether it did.
 func (s *Service) demote(ctx context.Context, p catalog.Publication) (bool, error) {
+	if s.references[p.Destination].foreign { // nothing can be published again there
+		s.log.Warn("an object that an image refers to has other bytes by now; the next scan of its mirror takes them in", "place", p.Destination, "object", p.Name)
+		return false, nil
+	}
 	leave, err := s.turns.take(ctx, p)
 	if err != nil {
 		return false, err

@@ -35,6 +35,7 @@ type Records interface {
 // Service publishes. It is safe for concurrent use.
 type Service struct {
 	destinations map[string]destination
+	references   map[string]destination // of others
 	home         *blob.Home
 	records      Records
 	log          *slog.Logger
@@ -47,6 +48,7 @@ type destination struct {
 	template *template
 	sources  bool
 	only     Rule
+	foreign  bool // nothing of ours: it is only read
 }
 
 // takes tells whether an image's source (preset "") or rendition is published
@@ -58,7 +60,7 @@ func (d destination) takes(img asset.Image, preset string) bool {
 // New makes a service over its parts. stores has one for each destination of
 // the configuration.
 func New(config Config, stores map[string]blob.Store, home *blob.Home, records Records, log *slog.Logger) (*Service, error) {
-	s := &Service{destinations: map[string]destination{}, home: home, records: records, log: log, settle: time.Hour}
+	s := &Service{destinations: map[string]destination{}, references: map[string]destination{}, home: home, records: records, log: log, settle: time.Hour}
 	s.turns.init()
 	for name, d := range config.Destinations {
 		t, err := d.template()
@@ -68,7 +70,7 @@ func New(config Config, stores map[string]blob.Store, home *blob.Home, records R
 		if stores[name] == nil {
 			return nil, fault.New(fault.Internal, "the destination %s has no store", name)
 		}
-		s.destinations[name] = destination{stores[name], t, d.takesSources(), d.Only}
+		s.destinations[name] = destination{Store: stores[name], template: t, sources: d.takesSources(), only: d.Only}
 	}
 	return s, nil
 }
@@ -112,6 +114,9 @@ func (s *Service) ObjectName(destination string, img asset.Image, preset string,
 // fault.Unavailable: it may come back.
 func (s *Service) destination(name string) (destination, error) {
 	d, ok := s.destinations[name]
+	if !ok {
+		d, ok = s.references[name]
+	}
 	if !ok {
 		return d, fault.New(fault.Unavailable, "there is no destination %q in the configuration", name)
 	}
@@ -208,6 +213,9 @@ func (s *Service) remove(ctx context.Context, p catalog.Publication) (bool, erro
 	row, ok, err := s.row(ctx, p)
 	if err != nil || !ok || row.State != catalog.Withdrawn { // without a row the name may be another's
 		return false, err
+	}
+	if d.foreign {
+		return true, nil // the object was never ours: it stays, and the row goes
 	}
 	return d.Delete(ctx, p.Name, looked)
 }

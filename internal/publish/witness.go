@@ -5,6 +5,7 @@ import (
 
 	"safelight/internal/asset"
 	"safelight/internal/catalog"
+	"safelight/internal/fault"
 )
 
 // Witness confirms an object that a worker outside was to write: it reads it
@@ -46,6 +47,9 @@ func (s *Service) outside(ctx context.Context, img asset.Image, preset, at strin
 	p = catalog.Publication{Image: img.ID, Owner: img.Owner, Preset: preset, Destination: at}
 	if d, err = s.destination(at); err != nil {
 		return p, d, nil, err
+	}
+	if d.foreign {
+		return p, d, nil, fault.New(fault.Invalid, "%s is a place of somebody else's, where nothing is published", at)
 	}
 	if leave, err = s.turns.take(ctx, p); err != nil {
 		return p, d, nil, err

@@ -35,6 +35,10 @@ type Server struct {
 	// Dir has the buckets.
 	Dir string
 
+	// Events is where the server tells of changes; "" tells nobody. It counts
+	// from the next Run on.
+	Events string
+
 	t       testing.TB
 	program string
 	cmd     *exec.Cmd
@@ -116,7 +120,11 @@ func (s *Server) Objects(bucket string) []string {
 func (s *Server) Run() {
 	s.t.Helper()
 	s.output = &bytes.Buffer{}
-	s.cmd = exec.Command(s.program, "--quiet", "--keep-alive", "--port", strings.TrimPrefix(s.Endpoint, "http://"), "posix", s.Dir)
+	args := []string{"--quiet", "--keep-alive", "--port", strings.TrimPrefix(s.Endpoint, "http://")}
+	if s.Events != "" {
+		args = append(args, "--event-webhook-url", s.Events)
+	}
+	s.cmd = exec.Command(s.program, append(args, "posix", s.Dir)...)
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {
