@@ -21,13 +21,13 @@ var layers = [][]string{
 	1: {"asset", "options", "scrub"},
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "node", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry", "mirror"},
-	4: {"diskblob", "treeblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin"},
+	4: {"diskblob", "treeblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
 	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize", "adopt"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 
 // suites are test packages that other packages' tests import.
-var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "node/nodetest", "metric/metrictest", "postgres/pgtest", "faultproxy", "e2e"}
+var suites = []string{"blob/blobtest", "cdkblob/s3test", "cache/cachetest", "catalog/catalogtest", "task/tasktest", "node/nodetest", "metric/metrictest", "postgres/pgtest", "redis/redistest", "faultproxy", "e2e"}
 
 // within are the imports inside one layer.
 var within = map[string][]string{
@@ -44,6 +44,11 @@ var within = map[string][]string{
 	"postgres":       {"breaker"},
 	"cdkblob":        {"objectblob", "breaker"},
 	"ossblob":        {"objectblob", "breaker"},
+	"redis":          {"breaker"},
+	"rediscache":     {"redis"},
+	"rediscatalog":   {"redis"},
+	"redisnews":      {"redis"},
+	"redisturn":      {"redis"},
 	"codec":          {"codec/wire", "codec/sandbox"},
 	"codec/wire":     {"codec/sandbox"},
 	"codec/worker":   {"codec/wire", "codec/sandbox", "vips", "encoder/jpeg", "encoder/jxl"},
@@ -67,6 +72,7 @@ var keep = map[string][]string{
 	"github.com/danielgtaylor/huma": {"httpapi", "httpapi/nodeapi", "httpapi/taskapi"},
 	"github.com/knadh/koanf":        {"config"},
 	"github.com/robfig/cron":        {"work"},
+	"github.com/redis/":             {"redis"},
 	"gocloud.dev":                   {"cdkblob"},
 	"github.com/aws/":               {"cdkblob"},
 	"github.com/Azure/":             {"cdkblob"},

@@ -23,6 +23,7 @@ import (
 	"safelight/internal/blob"
 	"safelight/internal/blobcache"
 	"safelight/internal/cache"
+	"safelight/internal/catalog"
 	"safelight/internal/codec"
 	"safelight/internal/config"
 	"safelight/internal/fastlane"
@@ -66,7 +67,9 @@ type App struct {
 
 	registry  node.Registry
 	nodes     *node.Membership
-	shared    *postgres.DB // what db is where nodes share it; nil otherwise
+	shared    *postgres.DB    // what db is where nodes share it; nil otherwise
+	catalog   catalog.Catalog // db, remembered where that pays
+	redis     *remembering    // nil where it is not configured
 	openQueue func(context.Context, task.Config) (queue, error)
 	tasks     queue
 	signals   *task.Signals
@@ -154,12 +157,16 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 	codecs := worker{a.codec}
 	a.config.Render.Plan.AutoFormats = a.writable("render.auto_formats", a.config.Render.Plan.AutoFormats)
 	a.config.Pipeline.Formats = a.writable("pipeline.formats", a.config.Pipeline.Formats)
+	if err := a.openRedis(metrics); err != nil {
+		return err
+	}
 	a.purge = purge.New(purge.Deps{
-		Catalog: a.db, Janitor: a.db, Outputs: a.tasks, Caches: []cache.Cache{memory, a.disk}, Blobs: recall.Purger{Cache: a.recalled}, Log: a.log,
+		Catalog: a.catalog, Janitor: a.db, Outputs: a.tasks, Caches: a.caches(memory, a.disk), Blobs: recall.Purger{Cache: a.recalled}, Log: a.log,
 		Farewell: func() []task.New { return a.pipeline.Farewell() },
 	})
 	a.watchMoves()
-	renderer := render.New(a.config.Render, a.home, a.db, a.db, memory, a.disk, codecs, a.log)
+	renderer := render.New(a.config.Render, a.home, a.catalog, a.db, memory, a.disk, codecs, a.log)
+	a.shareRenditions(renderer)
 	a.observe(metrics, memory, renderer)
 	a.observeDatabase(metrics)
 	a.openNodes(metrics, version)
@@ -167,7 +174,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 		return err
 	}
 	a.observeRecompress(metrics)
-	intake := ingest.New(a.config.Ingest, a.home, a.db, codecs, mint, a.pipeline)
+	intake := ingest.New(a.config.Ingest, a.home, a.catalog, codecs, mint, a.pipeline)
 	remotes, err := a.openRemote(intake, metrics, version)
 	if err != nil {
 		return err
@@ -175,7 +182,7 @@ func (a *App) serve(ctx context.Context, version string, metrics *telemetry.Metr
 	a.openMirrors(intake)
 	a.api = httpapi.New(a.config.HTTP, httpapi.Deps{
 		Ingest: intake, Remote: remotes, Mirrors: a.mirrors, Render: renderer, Tasks: a.taskDeps(), Pipeline: a.pipeline, Purge: a.purge,
-		Catalog: a.db, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
+		Catalog: a.catalog, Home: a.home, Disk: a.disk, Auth: keys, Mint: mint, Presets: a.config.Presets,
 		Negotiated: plan.Accepting(slices.Concat(a.config.Render.Plan.AutoFormats, a.config.Pipeline.Formats)...),
 		Metrics:    metrics, Expose: metrics.Handler(), Version: version, Log: a.log, Checks: a.checks(),
 		Nodes: a.nodes, Role: a.config.Role,
@@ -204,6 +211,7 @@ func (a *App) checks() []httpapi.Check {
 	for _, name := range slices.Sorted(maps.Keys(a.destinations)) {
 		checks = append(checks, httpapi.Check{Name: "destination " + name, Ping: pingStore(a.destinations[name]), Optional: true})
 	}
+	checks = append(checks, a.redisChecks()...)
 	if a.restores {
 		checks = append(checks, httpapi.Check{Name: "jpeg-xl", Ping: func(context.Context) error { return a.noJXL() }, Optional: true})
 	}
@@ -235,7 +243,7 @@ func (a *App) Run(ctx context.Context, listening func(net.Addr)) error {
 	}
 	lane := fastlane.New(ln, fastlane.Config{HeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime}, a.api)
 	server := &http.Server{
-		Handler: a.api, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
+		Handler: a.handler(), ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, WriteTimeout: a.config.HTTP.AnswerTime, MaxHeaderBytes: maxHeader,
 		ConnState: lane.ConnState, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	if err := a.nodes.Join(ctx, a.advertised(ln.Addr())); err != nil {

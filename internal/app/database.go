@@ -62,13 +62,17 @@ func (a *App) ownDir(name string) string {
 }
 
 // watchMoves has answers forgotten that were prepared from what another node has
-// changed since.
+// changed since, and renditions of what it has deleted.
 func (a *App) watchMoves() {
-	if a.shared == nil {
+	if a.shared == nil && a.redis == nil {
 		return
 	}
-	epochs := a.purge.Epochs()
-	a.shared.OnMoves(postgres.Moves{Moved: epochs.Bump, Lost: epochs.BumpAll})
+	ear := a.purge.Ear()
+	a.closers = append(a.closers, ear.Close)
+	a.tellThroughRedis(ear)
+	if a.shared != nil {
+		a.shared.OnMoves(postgres.Moves{Moved: ear.Hear, Lost: ear.Lost})
+	}
 }
 
 // observeDatabase registers the state of the pool of connections, where there is

@@ -19,7 +19,7 @@ func (a *App) openRemote(intake *ingest.Service, metrics *telemetry.Metrics, ver
 	if err != nil {
 		return nil, err
 	}
-	s := remote.New(c.Shown, remote.Deps{Origin: fetcher, Ingest: intake, Purge: a.purge, Catalog: a.db, Signer: signer, Log: a.log})
+	s := remote.New(c.Shown, remote.Deps{Origin: fetcher, Ingest: intake, Purge: a.purge, Catalog: a.catalog, Signer: signer, Log: a.log})
 	metrics.Counter("remote_stale_total", "Remote images shown as stored although their origin could not be asked again.", nil,
 		func() float64 { return float64(s.Stale()) })
 	return s, nil

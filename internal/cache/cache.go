@@ -49,8 +49,11 @@ func (e *Entry) Close() error {
 	return e.File.Close()
 }
 
-// Stats counts since start; Bytes and Entries are what is held now.
+// Stats counts since start; Bytes and Entries are what is held now. Where that is
+// shared with other processes (Elsewhere), Entries, Bytes and Budget are 0, as
+// only Redis or its like can tell.
 type Stats struct {
+	Elsewhere                        bool
 	Entries, Bytes, Budget           int64
 	Hits, Misses, Evictions, Corrupt int64
 }

@@ -38,6 +38,10 @@ import (
 	"safelight/internal/postgres"
 	"safelight/internal/publish"
 	"safelight/internal/purge"
+	"safelight/internal/redis"
+	"safelight/internal/rediscache"
+	"safelight/internal/rediscatalog"
+	"safelight/internal/redisturn"
 	"safelight/internal/remote"
 	"safelight/internal/render"
 	"safelight/internal/sealblob"
@@ -70,6 +74,7 @@ type Config struct {
 	Encryption sealblob.Config     `koanf:"encryption"`
 	Guetzli    guetzli.Config      `koanf:"guetzli"`
 	Tasks      work.Config         `koanf:"tasks"`
+	Redis      Redis               `koanf:"redis"`
 	Log        telemetry.LogConfig `koanf:"log"`
 
 	Advertise string `koanf:"advertise"` // host:port at which other machines reach this node; "" is where it listens
@@ -87,6 +92,22 @@ type Remote struct {
 	Shown  remote.Config `koanf:",squash"`
 }
 
+// Redis is the one that nodes share, and what they have in it.
+type Redis struct {
+	Connection redis.Config        `koanf:",squash"`
+	Renditions rediscache.Config   `koanf:",squash"`
+	Catalog    rediscatalog.Config `koanf:",squash"`
+	Turns      redisturn.Config    `koanf:",squash"`
+}
+
+// validate tells everything that is wrong, if there is a URL.
+func (r Redis) validate() error {
+	if r.Connection.URL == "" {
+		return nil
+	}
+	return errors.Join(r.Connection.Validate(), r.Renditions.Validate(), r.Catalog.Validate(), r.Turns.Validate())
+}
+
 // Auth lists static keys.
 type Auth struct {
 	Keys []auth.Key `koanf:"keys"`
@@ -101,6 +122,7 @@ func Default() Config {
 		Presets: map[string]string{}, Pipeline: pipeline.DefaultConfig(), Publish: publish.DefaultConfig(), Objects: objectblob.DefaultConfig(), Guetzli: guetzli.DefaultConfig(),
 		Encryption: sealblob.DefaultConfig(),
 		Remote:     Remote{Origin: origin.DefaultConfig(), Shown: remote.DefaultConfig()},
+		Redis:      Redis{Connection: redis.DefaultConfig(), Renditions: rediscache.DefaultConfig(), Catalog: rediscatalog.DefaultConfig(), Turns: redisturn.DefaultConfig()},
 		Store:      DefaultStore(),
 		Tasks:      work.DefaultConfig(), Log: telemetry.LogConfig{Level: "info", Format: "text"},
 	}
@@ -232,7 +254,7 @@ func (c Config) Validate() error {
 	errs := []error{
 		c.HTTP.Validate(), c.Ingest.Validate(), c.Render.Validate(), c.Codec.Validate(), c.Log.Validate(), c.Tasks.Validate(),
 		c.Pipeline.Validate(c.Presets), c.Publish.Validate(slices.Sorted(maps.Keys(c.Presets))...), c.Guetzli.Validate(), c.Database.Validate(), c.Objects.Validate(),
-		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Encryption.Validate(), c.Store.Validate(), c.Mirror.Validate(),
+		c.Remote.Origin.Validate(), c.Remote.Shown.Validate(), c.Encryption.Validate(), c.Store.Validate(), c.Mirror.Validate(), c.Redis.validate(),
 	}
 	if data, err := filepath.Abs(c.Data); err == nil {
 		places, err := c.Store.places(data)

@@ -317,6 +317,40 @@ func TestBucketsAreChecked(t *testing.T) {
 	}
 }
 
+func TestRedisIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		environ []string
+		says    string
+	}{
+		{nil, ""},
+		{[]string{"SAFELIGHT_REDIS_TIMEOUT=0s"}, ""}, // without a URL there is no Redis
+		{[]string{"SAFELIGHT_REDIS_URL=redis+sentinel://:hush@a,b/main", "SAFELIGHT_REDIS_MAX_BYTES=1MiB"}, ""},
+		{[]string{"SAFELIGHT_REDIS_URL=redis+sentinel://:hush@a,b"}, "redis.url: the path must name the master"},
+		{[]string{"SAFELIGHT_REDIS_URL=redis://:hush@a", "SAFELIGHT_REDIS_TIMEOUT=0s"}, "redis.timeout: 0s"},
+		{[]string{"SAFELIGHT_REDIS_URL=redis://:hush@a", "SAFELIGHT_REDIS_TTL=0s"}, "redis.ttl: 0s"},
+		{[]string{"SAFELIGHT_REDIS_URL=redis://:hush@a", "SAFELIGHT_REDIS_MAX_BYTES=17MiB"}, "redis.max_bytes"},
+		{[]string{"SAFELIGHT_REDIS_URL=redis://:hush@a", "SAFELIGHT_REDIS_LEASE=1ms"}, "redis.lease: 1ms"},
+		{[]string{"SAFELIGHT_REDIS_URL=redis://:hush@a", "SAFELIGHT_REDIS_CATALOG_TTL=25h"}, "redis.catalog_ttl: 25h"},
+	} {
+		config, err := Load("", c.environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var printed strings.Builder
+		if err := config.Print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		err = config.Validate()
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v; want %q", c.environ, err, c.says)
+		}
+		if strings.Contains(printed.String()+fmt.Sprintf("%+v %v", config, err), "hush") {
+			t.Errorf("%v: the password is shown", c.environ)
+		}
+	}
+}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	archive := func(url string) map[string]publish.Destination {

@@ -105,6 +105,7 @@ var cacheStatus = map[render.Status]string{
 	render.Made:       "Safelight; fwd=miss; stored",
 	render.Joined:     "Safelight; fwd=miss; collapsed",
 	render.FromHome:   "Safelight; hit; detail=home",
+	render.FromShared: "Safelight; hit; detail=shared",
 }
 
 // pictureHeaders are those of every picture: it is never taken for a page or a

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"safelight/internal/asset"
+	"safelight/internal/purge"
 )
 
 // movesChannel is where nodes tell each other of images that were deleted or
@@ -15,10 +16,10 @@ const movesChannel = "safelight_moves"
 // Moves are told what other nodes have done to names. The calls come from one
 // goroutine, once Tasks was called.
 type Moves struct {
-	// Moved tells that a key, or the id of an image, does not stand for what
-	// it did.
-	Moved func(owner, name string)
-	// Lost tells that this may have happened to any name.
+	// Moved tells which keys and ids do not stand for what they did, and whose
+	// sources may not be in use any more.
+	Moved func(purge.News)
+	// Lost tells that this may have happened to any.
 	Lost func()
 }
 
@@ -34,8 +35,9 @@ func (m *Moves) lost() {
 
 // movesNotice is what a notification says; without names it is any.
 type movesNotice struct {
-	Node  string      `json:"node"`
-	Names [][2]string `json:"names,omitempty"` // owner and name
+	Node    string      `json:"node"`
+	Names   [][2]string `json:"names,omitempty"`   // owner and name
+	Sources [][]byte    `json:"sources,omitempty"` // digests
 }
 
 func (db *DB) encodeMoves(images []asset.Image) string {
@@ -44,7 +46,8 @@ func (db *DB) encodeMoves(images []asset.Image) string {
 	for i := range images {
 		img := &images[i]
 		n.Names = append(n.Names, [2]string{img.Owner, img.ID.String()}, [2]string{img.Owner, img.Key})
-		if size += 2*len(img.Owner) + len(img.Key); size > maxPayload {
+		n.Sources = append(n.Sources, img.Source.Digest[:])
+		if size += 2*len(img.Owner) + len(img.Key) + len(img.Source.Digest); size > maxPayload {
 			break
 		}
 	}
@@ -64,8 +67,16 @@ func (db *DB) passMoves(payload string) {
 	}
 	if len(n.Names) == 0 {
 		m.Lost()
+		return
 	}
+	var news purge.News
 	for _, name := range n.Names {
-		m.Moved(name[0], name[1])
+		news.Names = append(news.Names, purge.Name{Owner: name[0], Name: name[1]})
 	}
+	for _, raw := range n.Sources {
+		if len(raw) == len(asset.Digest{}) {
+			news.Sources = append(news.Sources, asset.Digest(raw))
+		}
+	}
+	m.Moved(news)
 }

@@ -15,6 +15,7 @@ import (
 	"safelight/internal/fault"
 	"safelight/internal/postgres"
 	"safelight/internal/postgres/pgtest"
+	"safelight/internal/purge"
 	"safelight/internal/task"
 )
 
@@ -262,8 +263,15 @@ func TestNodesTellOfMoves(t *testing.T) {
 	heard := make(chan string, 10_000)
 	for i, q := range all {
 		q.db.OnMoves(postgres.Moves{
-			Moved: func(owner, name string) { heard <- fmt.Sprint(i, " ", owner, " ", name) },
-			Lost:  func() { heard <- fmt.Sprint(i, " any") },
+			Moved: func(n purge.News) {
+				for _, name := range n.Names {
+					heard <- fmt.Sprint(i, " ", name.Owner, " ", name.Name)
+				}
+				for _, source := range n.Sources {
+					heard <- fmt.Sprint(i, " ", source)
+				}
+			},
+			Lost: func() { heard <- fmt.Sprint(i, " any") },
 		})
 	}
 	comes := func(expected ...string) {
@@ -295,7 +303,7 @@ func TestNodesTellOfMoves(t *testing.T) {
 	if _, err := all[0].db.Commit(t.Context(), store(catalog.Replace, 1)); err != nil {
 		t.Fatal(err)
 	}
-	comes("1 main "+lost.ID.String(), "1 main "+lost.Key)
+	comes("1 main "+lost.ID.String(), "1 main "+lost.Key, "1 "+lost.Source.Digest.String())
 	if _, err := all[1].db.Commit(t.Context(), store(catalog.Replace, 40)); err != nil {
 		t.Fatal(err)
 	}

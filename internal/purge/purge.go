@@ -22,6 +22,10 @@ type Deps struct {
 	Caches  []cache.Cache // that hold renditions
 	Blobs   purger        // holds sources that lie elsewhere; nil is none
 	Log     *slog.Logger
+	Answers Answers // nil: none are remembered
+	// Tell tells other nodes what has left, without waiting for them; nil is no
+	// others, or none that are not told otherwise.
+	Tell func(News)
 	// Farewell are the tasks that an image leaves behind; nil is none.
 	Farewell func() []task.New
 }
@@ -73,9 +77,17 @@ func (s *Service) Gone(ctx context.Context, img asset.Image) {
 	if img.Key != "" {
 		s.epochs.Bump(img.Owner, img.Key)
 	}
-	used, err := s.Janitor.Used(ctx, img.Source.Digest)
+	if s.Tell != nil {
+		s.Tell(News{Names: []Name{{img.Owner, img.ID.String()}, {img.Owner, img.Key}}, Sources: []asset.Digest{img.Source.Digest}})
+	}
+	s.dropUnused(ctx, img.Source.Digest)
+}
+
+// dropUnused removes a source's renditions from caches, unless an image has it.
+func (s *Service) dropUnused(ctx context.Context, source asset.Digest) {
+	used, err := s.Janitor.Used(ctx, source)
 	if err != nil {
-		s.Log.Warn("purge: can't tell whether a source is in use", "source", img.Source.Digest, "error", err)
+		s.Log.Warn("purge: can't tell whether a source is in use", "source", source, "error", err)
 		return
 	}
 	if used {
@@ -89,8 +101,8 @@ func (s *Service) Gone(ctx context.Context, img asset.Image) {
 		caches = append(caches, s.Blobs)
 	}
 	for _, c := range caches {
-		if err := c.Purge(ctx, img.Source.Digest); err != nil {
-			s.Log.Warn("purge: its bytes stay in a cache until it needs the room", "source", img.Source.Digest, "error", err)
+		if err := c.Purge(ctx, source); err != nil {
+			s.Log.Warn("purge: its bytes stay in a cache until it needs the room", "source", source, "error", err)
 		}
 	}
 }

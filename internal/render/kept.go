@@ -49,7 +49,8 @@ func (s *Service) load(ctx context.Context, meta asset.Rendition, key cache.Key)
 			return nil, fault.Wrap(fault.Internal, err, "the kept rendition is shorter than it should be")
 		}
 		s.keep(ctx, s.memory, key, meta, bytes.NewReader(data))
-		return &product{meta: meta, data: data, home: true}, nil
+		s.share(ctx, key, meta, data)
+		return &product{meta: meta, data: data, from: FromHome}, nil
 	}
 	filer, ok := r.(blob.Filer)
 	if !ok {
@@ -60,7 +61,7 @@ func (s *Service) load(ctx context.Context, meta asset.Rendition, key cache.Key)
 		return nil, fault.Wrap(fault.Unavailable, err, "the rendition could not be opened; try again")
 	}
 	p := newFileProduct(meta, f)
-	p.home = true
+	p.from = FromHome
 	return p, nil
 }
 
@@ -161,11 +162,14 @@ func (s *Service) smallest(ctx context.Context, main wanted, accept plan.Accept)
 }
 
 // Adopt puts a rendition into the caches in the place of the one of its variant,
-// reading its bytes from f.
+// reading its bytes from f. Nobody waits for it.
 func (s *Service) Adopt(ctx context.Context, meta asset.Rendition, f io.ReaderAt) {
 	key := cache.Key{Source: meta.Source, Variant: meta.Variant}
 	if meta.Bytes <= s.config.KeepInCache {
 		s.keep(ctx, s.memory, key, meta, io.NewSectionReader(f, 0, meta.Bytes))
 	}
 	s.keep(ctx, s.disk, key, meta, io.NewSectionReader(f, 0, meta.Bytes))
+	if s.shared != nil {
+		s.keep(ctx, s.shared, key, meta, io.NewSectionReader(f, 0, meta.Bytes))
+	}
 }

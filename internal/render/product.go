@@ -19,7 +19,9 @@ type product struct {
 	meta asset.Rendition
 	data []byte
 	file *os.File
-	home bool // found, not made
+	from Status
+
+	shared <-chan struct{} // closed when other nodes find it, or will not; nil is closed
 }
 
 // newFileProduct takes the file over; it is closed when nobody can ask for a

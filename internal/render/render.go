@@ -61,8 +61,9 @@ const (
 	FromMemory Status = iota
 	FromDisk
 	Made
-	Joined   // made for another request at the same time
-	FromHome // kept for good in the home store, or fetched back from a destination
+	Joined     // made for another request at the same time
+	FromHome   // kept for good in the home store, or fetched back from a destination
+	FromShared // in a cache that nodes share
 )
 
 // Service answers with renditions. It is safe for concurrent use.
@@ -79,6 +80,10 @@ type Service struct {
 	flights   flights[cache.Key, *product]
 	admission *admission
 	failed    *failures
+
+	shared cache.Cache // nil without
+	turns  Turns       // nil without
+	slots  chan struct{}
 }
 
 // New makes a service over its parts.
@@ -166,7 +171,7 @@ func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Opti
 		if err := s.failed.recall(w.key); err != nil {
 			return nil, err
 		}
-		p, err := s.make(ctx, w, Awaited)
+		p, err := s.makeInTurn(ctx, w)
 		if err != nil {
 			s.failed.note(w.key, err)
 			return nil, err
@@ -185,10 +190,8 @@ func (s *Service) Rendition(ctx context.Context, img asset.Image, o options.Opti
 		return nil, 0, err
 	case joined:
 		return entry, Joined, nil
-	case p.home:
-		return entry, FromHome, nil
 	}
-	return entry, Made, nil
+	return entry, p.from, nil
 }
 
 // encodable drops settings that the format does not have, so that they make no
@@ -214,7 +217,8 @@ func (s *Service) cached(ctx context.Context, key cache.Key) (*cache.Entry, Stat
 		s.log.Warn("disk cache", "error", err)
 	}
 	if !ok {
-		return nil, 0, false
+		e, ok = s.fromShared(ctx, key)
+		return e, FromShared, ok
 	}
 	if e.File == nil || e.Meta.Bytes > s.config.KeepInCache {
 		return e, FromDisk, true
@@ -345,7 +349,9 @@ func (s *Service) finish(ctx context.Context, e *Encoded, meta asset.Rendition, 
 		}
 		meta.Digest = asset.Digest(h.Sum(nil))
 		s.keep(ctx, s.disk, key, meta, io.NewSectionReader(e.File, 0, e.Bytes))
-		return newFileProduct(meta, e.File), nil
+		p := newFileProduct(meta, e.File)
+		p.from = Made
+		return p, nil
 	}
 	data := make([]byte, e.Bytes)
 	_, err := e.File.ReadAt(data, 0)
@@ -356,5 +362,5 @@ func (s *Service) finish(ctx context.Context, e *Encoded, meta asset.Rendition, 
 	meta.Digest = sha256.Sum256(data)
 	s.keep(ctx, s.memory, key, meta, bytes.NewReader(data))
 	s.keep(ctx, s.disk, key, meta, bytes.NewReader(data))
-	return &product{meta: meta, data: data}, nil
+	return &product{meta: meta, data: data, from: Made, shared: s.share(ctx, key, meta, data)}, nil
 }

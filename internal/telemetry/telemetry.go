@@ -55,7 +55,7 @@ type Metrics struct {
 	uploads    *prometheus.CounterVec
 	uploadTime prometheus.Histogram
 	uploaded   prometheus.Counter
-	renditions [render.FromHome + 1]prometheus.Counter
+	renditions [render.FromShared + 1]prometheus.Counter
 	attempts   attempts
 	mu         sync.Mutex
 	functions  map[string]struct{} // of tasks, that have labels
@@ -90,7 +90,7 @@ func New(version string) *Metrics {
 		uploaded: prometheus.NewCounter(prometheus.CounterOpts{Name: "image_upload_bytes_total", Help: "Bytes of stored files."}),
 	}
 	renditions := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "renditions_total", Help: "Renditions answered, by where they came from."}, []string{"from"})
-	for status, from := range map[render.Status]string{render.FromMemory: "memory", render.FromDisk: "disk", render.Made: "render", render.Joined: "coalesced", render.FromHome: "home"} {
+	for status, from := range map[render.Status]string{render.FromMemory: "memory", render.FromDisk: "disk", render.Made: "render", render.Joined: "coalesced", render.FromHome: "home", render.FromShared: "shared"} {
 		m.renditions[status] = renditions.WithLabelValues(from)
 	}
 	m.attempts, m.functions = newAttempts(m.registry), make(map[string]struct{})
@@ -181,6 +181,9 @@ func (m *Metrics) Cache(level string, c Counted) {
 		"cache_corrupt_total":   func(s cache.Stats) int64 { return s.Corrupt },
 	} {
 		m.Counter(name, "What caches were asked for, and what became of it, by level.", labels, func() float64 { return float64(v(c.Stats())) })
+	}
+	if c.Stats().Elsewhere {
+		return // what it holds, others tell
 	}
 	for name, v := range map[string]func(cache.Stats) int64{
 		"cache_entries":      func(s cache.Stats) int64 { return s.Entries },
