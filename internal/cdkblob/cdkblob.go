@@ -88,6 +88,6 @@ func Open(ctx context.Context, o Options) (*objectblob.Store, error) {
 	d.name, d.config = a.Bucket, o.Config
 	return objectblob.New(objectblob.Options{
 		Config: o.Config, Driver: d, Bucket: a.Bucket, Prefix: a.Prefix, Spool: o.Spool, Breaker: o.Breaker,
-		Traffic: traffic, Log: o.Log,
+		Traffic: traffic, Log: o.Log, MD5: a.Scheme != "s3",
 	})
 }

@@ -31,6 +31,13 @@ type dialect interface {
 	explain(error) (status int, code string)
 }
 
+// putter is a dialect that sends small objects better than the CDK does.
+type putter interface {
+	// put sends an object in one request; done is false for one that it leaves to
+	// the CDK.
+	put(ctx context.Context, key string, body io.ReadSeeker, c objectblob.Content) (done bool, err error)
+}
+
 // driver is an objectblob.Driver over a bucket of the Go CDK.
 type driver struct {
 	bucket  *blob.Bucket
@@ -60,6 +67,11 @@ func (d *driver) Put(ctx context.Context, key string, body io.ReadSeeker, c obje
 	return d.try(ctx, func() error {
 		if _, err := body.Seek(0, io.SeekStart); err != nil {
 			return err
+		}
+		if small, ok := d.dialect.(putter); ok {
+			if done, err := small.put(ctx, key, body, c); done || err != nil {
+				return err
+			}
 		}
 		return d.bucket.Upload(ctx, key, body, o)
 	})

@@ -138,7 +138,7 @@ const slowDown = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</C
 // One connection that breaks is no reason to fail.
 func TestRetries(t *testing.T) {
 	t.Parallel()
-	b := newBroken(t, nil)
+	b := newBroken(t, func(c *objectblob.Config) { c.Attempts = 3 }) // an idle connection may have been cut as well
 	data, name := blobtest.Bytes(1, small)
 	for what, plan := range map[string]func(int64, net.Conn, net.Conn){
 		"cut": passing(1<<20, 1<<20), "slow down": answering("503 Slow Down", slowDown),

@@ -28,7 +28,7 @@ type Content struct {
 	Bytes  int64
 	Type   string // media type
 	SHA256 string // in hexadecimal
-	MD5    []byte
+	MD5    []byte // nil unless Options.MD5
 }
 
 // Driver is one bucket of a service. It is safe for concurrent use. It retries

@@ -101,6 +101,8 @@ type Options struct {
 	Spool string
 	// Breaker keeps off a service that fails; nil is one of the store's own.
 	Breaker *breaker.Breaker
+	// MD5 has Content.MD5 computed of what is written.
+	MD5 bool
 	// Traffic is that of the driver's connections; nil is not known.
 	Traffic *Traffic
 	// Log is told when the service stops answering, and when it is back; nil is
@@ -115,6 +117,7 @@ type Store struct {
 	bucket  string
 	prefix  string // "" or with a slash at its end
 	spool   string
+	md5     bool
 	breaker *breaker.Breaker
 	watch   *breaker.Watch
 	traffic *Traffic
@@ -129,7 +132,7 @@ func New(o Options) (*Store, error) {
 	if err := o.Config.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Store{config: o.Config, driver: o.Driver, bucket: o.Bucket, spool: o.Spool, breaker: o.Breaker, traffic: o.Traffic, log: o.Log}
+	s := &Store{config: o.Config, driver: o.Driver, bucket: o.Bucket, spool: o.Spool, md5: o.MD5, breaker: o.Breaker, traffic: o.Traffic, log: o.Log}
 	if o.Prefix != "" {
 		if !fs.ValidPath(o.Prefix) || o.Prefix == "." {
 			return nil, fault.New(fault.Invalid, "the prefix %q can't be one of objects' names", o.Prefix)

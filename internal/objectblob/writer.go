@@ -31,7 +31,11 @@ func (s *Store) Create(ctx context.Context) (blob.Writer, error) {
 	if err != nil {
 		return nil, spoolFailed(err)
 	}
-	return &writer{store: s, file: f, sha: sha256.New(), md5: md5.New()}, nil
+	w := &writer{store: s, file: f, sha: sha256.New()}
+	if s.md5 {
+		w.md5 = md5.New()
+	}
+	return w, nil
 }
 
 // nameless makes a file that goes when it is closed.
@@ -67,7 +71,8 @@ func spoolFailed(err error) error {
 type writer struct {
 	store     *Store
 	file      *os.File
-	sha, md5  hash.Hash
+	sha       hash.Hash
+	md5       hash.Hash // nil unless the driver wants it
 	size      int64
 	broken    error // what made the bytes unfit for Commit
 	committed bool
@@ -90,7 +95,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.size += int64(n)
 	w.sha.Write(p[:n])
-	w.md5.Write(p[:n])
+	if w.md5 != nil {
+		w.md5.Write(p[:n])
+	}
 	if err != nil {
 		w.broken = spoolFailed(err)
 		return n, w.broken
@@ -127,7 +134,10 @@ func (w *writer) Commit(ctx context.Context, name string) error {
 	case w.committed:
 		return fault.New(fault.Internal, "a blob is committed after its end")
 	}
-	c := Content{Bytes: w.size, Type: mediaType(name), SHA256: hex.EncodeToString(w.sha.Sum(nil)), MD5: w.md5.Sum(nil)}
+	c := Content{Bytes: w.size, Type: mediaType(name), SHA256: hex.EncodeToString(w.sha.Sum(nil))}
+	if w.md5 != nil {
+		c.MD5 = w.md5.Sum(nil)
+	}
 	err = w.store.call(ctx, func(ctx context.Context) error {
 		return w.store.driver.Put(ctx, key, io.NewSectionReader(w.file, 0, w.size), c)
 	})

@@ -105,7 +105,7 @@ func Open(o Options) (*objectblob.Store, error) {
 	}
 	return objectblob.New(objectblob.Options{
 		Config: o.Config, Driver: d, Bucket: a.Bucket, Prefix: a.Prefix, Spool: o.Spool, Breaker: o.Breaker,
-		Traffic: traffic, Log: o.Log,
+		Traffic: traffic, Log: o.Log, MD5: true,
 	})
 }
 
