@@ -5,21 +5,27 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"path/filepath"
 	"testing"
 
+	"safelight/internal/cdkblob/s3test"
 	"safelight/internal/postgres/pgtest"
+	"safelight/internal/redis/redistest"
 )
 
 // clusterKey lets tests do everything on the nodes of a cluster.
 const clusterKey = "a-key-for-tests-only"
 
-// cluster is what an operator runs: nginx before nodes that share a database and
-// a data directory. Each node keeps its address over restarts.
+// cluster is what an operator runs, as deploy/compose has it: nginx before nodes
+// that share a database, a bucket and Redis. Each node keeps its address and its
+// data directory over restarts.
 type cluster struct {
 	t       *testing.T
 	front   *server // nginx
 	pg      *pgtest.Server
-	data    string
+	s3      *s3test.Server
+	redis   *redistest.Server
+	data    string // has the nodes' data directories
 	env     []string
 	address map[string]string
 	nodes   map[string]*server
@@ -31,8 +37,9 @@ func newCluster(t *testing.T, env ...string) *cluster {
 	t.Helper()
 	nginxProgram(t)
 	pg, setting := database(t)
-	c := &cluster{t: t, pg: pg, data: t.TempDir(), address: map[string]string{}, nodes: map[string]*server{}}
-	c.env = append([]string{setting, "SAFELIGHT_AUTH_KEYS=[{name: tests, token: " + clusterKey + ", scopes: [admin]}]", "SAFELIGHT_CODEC_PROCESSES=2"}, env...)
+	c := &cluster{t: t, pg: pg, s3: s3test.Start(t), redis: startRedis(t), data: t.TempDir(), address: map[string]string{}, nodes: map[string]*server{}}
+	c.env = append(s3test.Env(), "SAFELIGHT_STORE_SOURCES="+c.s3.Bucket("home", "pictures"), "SAFELIGHT_REDIS_URL="+c.redis.URL())
+	c.env = append(append(c.env, setting, "SAFELIGHT_AUTH_KEYS=[{name: tests, token: " + clusterKey + ", scopes: [admin]}]", "SAFELIGHT_CODEC_PROCESSES=2"), env...)
 	for _, name := range []string{"a", "b"} {
 		c.address[name] = quietAddress(t)
 		c.start(name)
@@ -47,7 +54,7 @@ func (c *cluster) start(name string, env ...string) *server {
 	if c.address[name] == "" {
 		c.address[name] = quietAddress(c.t)
 	}
-	s := launchAt(c.t, c.address[name], c.data, []string{binary}, append(append(c.env, "SAFELIGHT_NODE="+name), env...)...)
+	s := launchAt(c.t, c.address[name], filepath.Join(c.data, name), []string{binary}, append(append(c.env, "SAFELIGHT_NODE="+name), env...)...)
 	s.key = clusterKey
 	eventually(c.t, func() bool { return s.get("/readyz").status == http.StatusOK }, func() string { return s.log.String() })
 	c.nodes[name] = s
