@@ -28,6 +28,7 @@ type Breaker struct {
 	open     bool
 	until    time.Time // when a call may try, while open
 	trying   bool      // a call tries
+	held     bool      // by Hold
 	opened   int64
 }
 
@@ -53,6 +54,9 @@ const (
 func (b *Breaker) Begin() (done func(Outcome, error), keepOff time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.held {
+		return nil, b.config.Pause
+	}
 	if !b.open {
 		return func(o Outcome, err error) { b.end(false, o, err) }, 0
 	}
@@ -96,11 +100,27 @@ func (b *Breaker) end(trial bool, o Outcome, err error) {
 	}
 }
 
+// Hold keeps calls off until Release, for who knows better when they may work
+// again. Nobody is told of that.
+func (b *Breaker) Hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held = true
+	b.opened++
+}
+
+// Release ends Hold, and lets calls through at once.
+func (b *Breaker) Release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held, b.failures, b.until = false, 0, time.Time{}
+}
+
 // Open tells whether calls are kept off, or one of them tries.
 func (b *Breaker) Open() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.open
+	return b.open || b.held
 }
 
 // Times is how often it has opened.

@@ -110,3 +110,26 @@ func TestOneTries(t *testing.T) {
 		}
 	})
 }
+
+func TestHold(t *testing.T) {
+	t.Parallel()
+	b := breaker.New(breaker.Config{Failures: 1, Pause: time.Hour})
+	b.Hold()
+	if done, wait := b.Begin(); done != nil || wait != time.Hour || !b.Open() || b.Times() != 1 {
+		t.Errorf("while it is held: %t, %v, open %t, %d times", done != nil, wait, b.Open(), b.Times())
+	}
+	b.Release()
+	done, _ := b.Begin()
+	if done == nil || b.Open() {
+		t.Fatal("after that calls are kept off")
+	}
+	done(breaker.Failed, nil)
+	if done, _ := b.Begin(); done != nil {
+		t.Fatal("a failure opens it no more")
+	}
+	b.Hold()
+	b.Release()
+	if done, _ := b.Begin(); done == nil { // what had failed before may work now
+		t.Error("after that no call may try")
+	}
+}

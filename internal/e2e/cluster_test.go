@@ -39,7 +39,7 @@ func newCluster(t *testing.T, env ...string) *cluster {
 	pg, setting := database(t)
 	c := &cluster{t: t, pg: pg, s3: s3test.Start(t), redis: startRedis(t), data: t.TempDir(), address: map[string]string{}, nodes: map[string]*server{}}
 	c.env = append(s3test.Env(), "SAFELIGHT_STORE_SOURCES="+c.s3.Bucket("home", "pictures"), "SAFELIGHT_REDIS_URL="+c.redis.URL())
-	c.env = append(append(c.env, setting, "SAFELIGHT_AUTH_KEYS=[{name: tests, token: " + clusterKey + ", scopes: [admin]}]", "SAFELIGHT_CODEC_PROCESSES=2"), env...)
+	c.env = append(append(c.env, setting, "SAFELIGHT_AUTH_KEYS=[{name: tests, token: "+clusterKey+", scopes: [admin]}]", "SAFELIGHT_CODEC_PROCESSES=2"), env...)
 	for _, name := range []string{"a", "b"} {
 		c.address[name] = quietAddress(t)
 		c.start(name)

@@ -24,9 +24,13 @@ func (s *Store) watchService() *breaker.Watch {
 	return breaker.NewWatch(breaker.WatchConfig{
 		Doubt: doubt, Patience: s.config.AwayAfter - doubt, Again: awayAgain, Probe: s.probe,
 		Stopped: func(err error) {
+			s.breaker.Hold()
 			s.log.Warn("a bucket does not answer; what needs it fails until it does", "bucket", s.bucket, "error", err)
 		},
-		Back: func() { s.log.Info("a bucket answers again", "bucket", s.bucket) },
+		Back: func() {
+			s.breaker.Release()
+			s.log.Info("a bucket answers again", "bucket", s.bucket)
+		},
 	})
 }
 
