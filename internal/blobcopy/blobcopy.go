@@ -165,17 +165,17 @@ func (c *copying) tell(step string, done, total Amount) {
 
 // copyAll deals with each blob that was found.
 func (c *copying) copyAll(ctx context.Context, found []sized) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(c.Parallel)
 	for _, s := range found {
-		if ctx.Err() != nil {
+		if running.Err() != nil {
 			break
 		}
 		if bytes, ok := c.target[s.entry]; ok && bytes == s.bytes && !c.Verify {
 			c.count(s, func(r *Report) { r.Already.add(s.bytes) })
 			continue
 		}
-		group.Go(func() error { return c.one(ctx, s) })
+		group.Go(func() error { return c.one(running, s) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
