@@ -78,7 +78,7 @@ func TestDependenciesFail(t *testing.T) {
 	var rows []string
 	for _, d := range dependencies {
 		for _, tr := range trials() {
-			l.healthy()
+			l.works(20)
 			begin := time.Now()
 			tr.set(d.proxy)
 			time.Sleep(faultTime) // what is tested is what happens meanwhile
@@ -88,11 +88,13 @@ func TestDependenciesFail(t *testing.T) {
 			rows = append(rows, l.judge(d.name+" "+tr.name, begin, end, back))
 		}
 	}
+	l.works(20)
 	l.stop()
 	t.Logf("worst answer of uploads, cached and uncached pictures; time until all works again\n%s", strings.Join(rows, "\n"))
 	if t.Failed() {
 		t.Logf("%s", s.log)
 	}
+	l.tasksEnd()
 	l.nothingLost(start(t, "", homeEnv(bucket, setting, "SAFELIGHT_NODE=third")...))
 }
 
@@ -230,6 +232,18 @@ func (l *load) healthy() time.Duration {
 	return time.Since(begin)
 }
 
+// works waits until so many more uploads were acknowledged.
+func (l *load) works(more int) {
+	l.t.Helper()
+	acknowledged := func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.acknowledged)
+	}
+	want := acknowledged() + more
+	within(l.t, time.Minute, func() bool { return acknowledged() >= want }, func() string { return l.s.log.String() })
+}
+
 // judge looks at the requests that were under way during a fault, and at none
 // twice.
 func (l *load) judge(what string, begin, end time.Time, back time.Duration) (row string) {
@@ -256,6 +270,18 @@ func (l *load) judge(what string, begin, end time.Time, back time.Duration) (row
 	}
 	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
 	return fmt.Sprintf("%-20s %6v %6v %6v   %6v   %v", what, round(worst[uploads]), round(worst[cached]), round(worst[uncached]), round(back), statuses)
+}
+
+// tasksEnd waits until the tasks of all pictures are done.
+func (l *load) tasksEnd() {
+	l.t.Helper()
+	left := func(state string) string { return string(l.other.get("/v1/tasks?function=render&state=" + state).body) }
+	for _, state := range []string{"scheduled", "ready", "running"} {
+		within(l.t, 2*time.Minute, func() bool { return !strings.Contains(left(state), `"id"`) }, func() string { return left(state) })
+	}
+	if dead := left("dead"); strings.Contains(dead, `"id"`) || !strings.Contains(left("done"), `"id"`) {
+		l.t.Errorf("tasks are dead: %s", dead)
+	}
 }
 
 // nothingLost asks a server that has no proxies for all that was acknowledged.
