@@ -87,7 +87,7 @@ func (r Report) Whole() bool { return r.Appeared == 0 && len(r.Damaged) == 0 && 
 // another run goes on where this one has stopped.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	begun := time.Now()
-	c := &copying{Config: cfg}
+	c := &copying{Config: cfg, report: Report{Damaged: []Trouble{}, Failed: []Trouble{}}} // empty lists in JSON
 	err := c.run(ctx)
 	c.report.Took = time.Since(begun)
 	return c.report, err
