@@ -15,6 +15,7 @@ import (
 	"safelight/internal/blobcopy"
 	"safelight/internal/cdkblob/s3test"
 	"safelight/internal/fault"
+	"safelight/internal/faultproxy"
 	"safelight/internal/sealblob"
 )
 
@@ -188,6 +189,35 @@ func TestBucketInterrupted(t *testing.T) {
 	r, err = run(t, tree(t, dir), back, nil)
 	want(t, r, err, "found 80, copied 1, already 79, verified 1, unproven 1, repaired 0, vanished 0, appeared 0, others 0, extra 0, damaged 0, failed 0")
 	same(t, store, back)
+}
+
+// TestBucketAway: a bucket falls silent and refuses while it is filled. The run goes
+// on when it is back, and loses nothing.
+func TestBucketAway(t *testing.T) {
+	storage := s3test.Start(t)
+	storage.Bucket("photos", "")
+	proxy := faultproxy.Start(t, strings.TrimPrefix(storage.Endpoint, "http://"))
+	dir := t.TempDir()
+	store, to := disk(t, dir), bucket(t, s3test.URL("http://"+proxy.Addr(), "photos", ""))
+	fill(t, store, 20)
+	var faults sync.WaitGroup
+	r, err := run(t, tree(t, dir), to, func(c *blobcopy.Config) {
+		c.Patience = time.Minute
+		c.Progress = func(step string, done, _ blobcopy.Amount) {
+			f, ok := map[int64]faultproxy.Fault{20: faultproxy.Silence, 40: faultproxy.Refuse}[done.Blobs]
+			if step != "copying" || !ok {
+				return
+			}
+			proxy.Set(f)
+			faults.Go(func() {
+				time.Sleep(3 * time.Second) // longer than requests are tried again by themselves
+				proxy.Set(faultproxy.None)
+			})
+		}
+	})
+	faults.Wait()
+	want(t, r, err, "found 80, copied 80, already 0, verified 20, unproven 20, repaired 0, vanished 0, appeared 0, others 0, extra 0, damaged 0, failed 0")
+	same(t, store, to)
 }
 
 // hooked calls a function before a blob is opened.
