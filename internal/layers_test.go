@@ -22,7 +22,7 @@ var layers = [][]string{
 	2: {"blob", "cache", "catalog", "catalog/stored", "task", "node", "auth", "quality", "plan", "dialect/native", "metric", "metric/butteraugli"},
 	3: {"ingest", "render", "purge", "recall", "recompress", "publish", "work", "pipeline", "remote", "carry", "mirror"},
 	4: {"diskblob", "treeblob", "blobcache", "breaker", "objectblob", "cdkblob", "ossblob", "sealblob", "sqlite", "postgres", "memcache", "diskcache", "vips", "codec", "codec/wire", "codec/sandbox", "codec/worker", "guetzli", "encoder/jpeg", "encoder/jxl", "origin", "redis", "rediscache", "rediscatalog", "redisnews", "redisturn"},
-	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize", "adopt"},
+	5: {"httpapi", "httpapi/taskapi", "httpapi/nodeapi", "client", "optimize", "adopt", "blobcopy"},
 	6: {"config", "telemetry", "app", "cli"},
 }
 

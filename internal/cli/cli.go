@@ -1,5 +1,5 @@
 // Package cli is the command line: safelight serve, import, optimize, sign,
-// version, config, migrate, tasks, nodes.
+// version, config, migrate, copy, tasks, nodes.
 package cli
 
 import (
@@ -34,6 +34,7 @@ type commands struct {
 	Version  versionCommand  `cmd:"" help:"Show the versions of Safelight, libvips and each codec."`
 	Config   configCommand   `cmd:"" help:"Show the configuration in force, and what is wrong with it."`
 	Migrate  migrateCommand  `cmd:"" help:"Carry the catalog and the tasks over from SQLite to PostgreSQL."`
+	Copy     copyCommand     `cmd:"" help:"Copy all pictures of a home store into another, such as a bucket."`
 	Tasks    tasksCommand    `cmd:"" help:"Look at the tasks of a running server, and submit, retry and cancel them."`
 	Nodes    nodesCommand    `cmd:"" help:"List the nodes that share a running server's database."`
 }

@@ -106,3 +106,36 @@ func TestLongCallIsLetBe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSlowServer: a server over a network so slow that a connection takes longer to
+// make than the server may be silent. It is not taken for one that is silent.
+func TestSlowServer(t *testing.T) {
+	t.Parallel()
+	cfg := config(fresh(t))
+	u, err := url.Parse(string(cfg.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := faultproxy.Start(t, u.Host)
+	u.Host = proxy.Addr()
+	cfg.URL = postgres.URL(u.String())
+	db := openQueue(t, cfg, tasksConfig()).db
+	proxy.Delay(300 * time.Millisecond)
+	defer proxy.Delay(0)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			for n := 0; time.Since(begin) < 4*cfg.AwayAfter; n++ {
+				if err := add(db, uint64(100*i+n), fmt.Sprint(i, " ", n)); err != nil {
+					t.Errorf("a change after %v: %v", time.Since(begin), err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := db.Stats().Stops; n != 0 {
+		t.Errorf("it was taken to be silent %d times", n)
+	}
+}

@@ -31,10 +31,13 @@ type DB struct {
 	waits  waits
 	watch  *breaker.Watch
 	closed atomic.Bool
-	node   string // tells our own notifications from others'
-	moves  atomic.Pointer[Moves]
-	deaf   atomic.Pointer[context.CancelFunc] // has the connection that listens given up for another
-	tasks  *Tasks                             // nil until Tasks is called
+
+	received atomic.Int64 // bytes over all connections
+
+	node  string // tells our own notifications from others'
+	moves atomic.Pointer[Moves]
+	deaf  atomic.Pointer[context.CancelFunc] // has the connection that listens given up for another
+	tasks *Tasks                             // nil until Tasks is called
 }
 
 var (
@@ -66,11 +69,11 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*DB, error) {
 	if err := migrate(ctx, settings.ConnConfig, log, admit); err != nil {
 		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), settings)
-	if err != nil {
+	db := &DB{cfg: cfg, log: log, node: rand.Text()}
+	settings.ConnConfig.DialFunc = counting(settings.ConnConfig.DialFunc, &db.received)
+	if db.pool, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), settings); err != nil {
 		return nil, classify(err, "connecting to the database")
 	}
-	db := &DB{cfg: cfg, log: log, pool: pool, node: rand.Text()}
 	db.watch = db.watchServer(settings.ConnConfig)
 	if err := db.Ping(ctx); err != nil {
 		_ = db.Close()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"safelight/internal/breaker"
@@ -21,9 +19,7 @@ const awayAgain = 250 * time.Millisecond
 // watch makes the watch that ends calls when the server is silent.
 func (db *DB) watchServer(settings *pgx.ConnConfig) *breaker.Watch {
 	doubt := db.cfg.AwayAfter / 3
-	p := &prober{config: settings.Copy()}
-	hosts := 1 + len(p.config.Fallbacks)
-	p.config.ConnectTimeout = min(p.config.ConnectTimeout, (db.cfg.AwayAfter-doubt)/time.Duration(hosts))
+	p := newProber(settings, db.cfg.AwayAfter-doubt, &db.received)
 	return breaker.NewWatch(breaker.WatchConfig{
 		Doubt: doubt, Patience: db.cfg.AwayAfter - doubt, Again: awayAgain, Probe: p.probe,
 		Stopped: func(err error) {
@@ -38,36 +34,6 @@ func (db *DB) watchServer(settings *pgx.ConnConfig) *breaker.Watch {
 		},
 		Closed: p.close,
 	})
-}
-
-// prober asks a server for something small, over a connection of its own.
-type prober struct {
-	config *pgx.ConnConfig
-	conn   *pgx.Conn // nil or closed until it is needed
-}
-
-func (p *prober) probe(ctx context.Context) error {
-	if p.conn != nil && !p.conn.IsClosed() {
-		if err := p.conn.Ping(ctx); err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	conn, err := pgx.ConnectConfig(ctx, p.config)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !slices.Contains([]string{"57P01", "57P02", "57P03"}, refused.Code) {
-		return nil // it refuses this connection, and so it is there
-	}
-	if err != nil {
-		return err
-	}
-	p.conn = conn
-	return nil
-}
-
-func (p *prober) close() {
-	if p.conn != nil {
-		_ = closeConn(p.conn)
-	}
 }
 
 // begin starts a call: it takes a connection, as long as ctx lasts, and gives the

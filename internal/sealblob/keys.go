@@ -83,7 +83,7 @@ func readKey(text auth.Secret) (*key, error) {
 	k := &key{secret: secret}
 	sum := sha256.Sum256(append([]byte("safelight key id\x00"), secret...))
 	copy(k.id[:], sum[:])
-	k.suffix = suffix + hex.EncodeToString(k.id[:4])
+	k.suffix = Suffix([4]byte(k.id[:4]))
 	return k, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -92,14 +93,19 @@ func (s *Store) Stat(_ context.Context, name string) (blob.Info, error) {
 	return blob.Info{Name: name, Bytes: fi.Size(), Modified: fi.ModTime()}, nil
 }
 
-// List implements blob.Store for the prefix "": links to directories are not
-// followed, and names that are not UTF-8 are left out. A directory that can't be
-// read is an error, as what is in it must not count as gone.
+// List implements blob.Store for the prefix "", and for those that are a directory
+// and a slash: links to directories are not followed, and names that are not UTF-8
+// are left out. A directory that can't be read is an error, as what is in it must
+// not count as gone.
 func (s *Store) List(ctx context.Context, prefix string, fn func(blob.Info) error) error {
-	if prefix != "" {
+	top, whole := strings.CutSuffix(prefix, "/")
+	switch {
+	case prefix == "":
+		top = "."
+	case !whole || !fs.ValidPath(top):
 		return fault.New(fault.Internal, "a directory is listed as a whole")
 	}
-	return fs.WalkDir(s.fsys, ".", func(name string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(s.fsys, top, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -83,3 +83,34 @@ func TestStore(t *testing.T) {
 	_, err = Open(filepath.Join(dir, "missing"))
 	wantKind(t, err, fault.Unavailable)
 }
+
+// TestListBelow lists one directory of several.
+func TestListBelow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{"a/b/one", "a/two", "ab/three", "four"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for prefix, want := range map[string][]string{"a/": {"a/b/one", "a/two"}, "a/b/": {"a/b/one"}, "none/": nil} {
+		var names []string
+		if err := s.List(t.Context(), prefix, func(i blob.Info) error { names = append(names, i.Name); return nil }); err != nil || !slices.Equal(names, want) {
+			t.Errorf("%s: %q, %v; want %q", prefix, names, err, want)
+		}
+	}
+	for _, prefix := range []string{"a", "../", "/", "a//"} {
+		if err := s.List(t.Context(), prefix, func(blob.Info) error { return nil }); err == nil {
+			t.Errorf("%q was listed", prefix)
+		}
+	}
+}
