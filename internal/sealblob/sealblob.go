@@ -44,13 +44,16 @@ func (s *Store) names(name string) ([]string, error) {
 	return append(all, name), nil
 }
 
-// find calls fn with one name after the other until it finds something.
+// find calls fn with one name after the other until it finds something. The names
+// with a key come once more at the end: a blob that is sealed anew meanwhile has
+// left the name where it was before it was looked for there, and has got the other
+// one after.
 func (s *Store) find(name string, fn func(stored string) error) error {
 	names, err := s.names(name)
 	if err != nil {
 		return err
 	}
-	for _, stored := range names {
+	for _, stored := range append(names, names[:len(s.keys)]...) {
 		if err = fn(stored); err == nil || fault.Of(err) != fault.NotFound {
 			break
 		}
