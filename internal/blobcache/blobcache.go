@@ -119,7 +119,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fault.New(fault.Conflict, "the directory %s is in use by another server; give this one another data directory, or another node name", dir)
+		return nil, fault.New(fault.Conflict, "the directory %s is in use by another server; give this one another data directory (data), or a name of its own (node)", dir)
 	}
 	return nil, classify(err, "locking the cache of blobs")
 }
