@@ -74,11 +74,8 @@ func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 	if a.keys, err = a.config.Encryption.Read(); err != nil {
 		return err
 	}
-	if err := a.dropPlain(); err != nil {
-		return err
-	}
 	a.blobs, err = blobcache.Open(blobcache.Config{
-		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(),
+		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(), Unwanted: a.plain(),
 	})
 	if err != nil {
 		return err

@@ -45,6 +45,9 @@ type Config struct {
 	MaxBytes int64
 	// SpareBytes are left free on the file system; entries go for them.
 	SpareBytes int64
+	// Unwanted tells of the files of an earlier process which are to be removed when
+	// the cache is opened; nil is none.
+	Unwanted func(file string) bool
 }
 
 // Validate refuses a configuration that can't work.
@@ -102,7 +105,7 @@ func Open(cfg Config) (*Cache, error) {
 	if c.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
-	if err := c.scan(); err != nil {
+	if err := c.scan(cfg.Unwanted); err != nil {
 		return nil, errors.Join(classify(err, "opening the cache of blobs"), c.lock.Close())
 	}
 	return c, nil
