@@ -469,3 +469,30 @@ func TestFindWhileResealed(t *testing.T) {
 		})
 	}
 }
+
+// TestResealReadsBack: a form of a blob does not go for another one that is
+// damaged.
+func TestResealReadsBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	below := disk(t, dir)
+	s := New(below, keys(t, secret(1)))
+	data, name := blobtest.Bytes(1, 3*segmentBytes)
+	sealed := put(t, s, dir, name, data)
+	stored, err := os.ReadFile(sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored[len(stored)-1] ^= 1
+	if err := errors.Join(os.Chmod(sealed, 0o600), os.WriteFile(sealed, stored, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, below, dir, name, data)
+	err = s.Reseal(t.Context(), name, func(ctx context.Context) (blob.Reader, error) { return s.Open(ctx, name) })
+	if !blob.IsDamage(err) {
+		t.Errorf("got %v, expected damage", err)
+	}
+	if got, err := get(below, name); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the other form is gone: %v", err)
+	}
+}
