@@ -116,8 +116,9 @@ type Adoption struct {
 	show   Show
 	memory *memory
 
-	mu   sync.Mutex // guards show and keys
-	keys map[string][32]byte
+	mu    sync.Mutex // guards show and what follows
+	keys  map[string][32]byte
+	owned map[string]string // SHA-256 of files that are in, while they are followed
 
 	watching bool
 	enduring atomic.Bool // the server is waited for, however long it is away
@@ -141,7 +142,7 @@ func New(ctx context.Context, config Config, root string, c *client.Client, show
 	if err != nil {
 		return nil, err
 	}
-	a := &Adoption{config: config, place: p, client: c, show: show}
+	a := &Adoption{config: config, place: p, client: c, show: show, owned: map[string]string{}}
 	if a.memory, err = openMemory(config.Memory); err != nil {
 		return nil, fmt.Errorf("the file of digests can't be used: %w", err)
 	}

@@ -44,7 +44,18 @@ func (a *Adoption) take(ctx context.Context, e entry, rule client.Rule) error {
 	case err != nil:
 		r.State, r.Reason = Failed, err.Error()
 	}
+	a.own(r)
 	return a.tell(r)
+}
+
+// own notes of a file that is in what it had, so that its image may go with it.
+func (a *Adoption) own(r Result) {
+	if !a.watching || r.State != Stored && r.State != Replaced && r.State != Present {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owned[r.File] = r.SHA256
 }
 
 // answers tells whether the server is there although one request has failed as
@@ -189,9 +200,17 @@ func sum(c content) (digest [32]byte, bytes int64, err error) {
 	return [32]byte(h.Sum(nil)), bytes, nil
 }
 
-// drop deletes the image of a file that is gone.
+// drop deletes the image of a file that is gone, if it was taken in and the key
+// still has its bytes.
 func (a *Adoption) drop(ctx context.Context, name string) error {
 	r := Result{File: name, State: Deleted}
+	a.mu.Lock()
+	had, ours := a.owned[name]
+	delete(a.owned, name)
+	a.mu.Unlock()
+	if !ours {
+		return nil // what its key has is somebody else's
+	}
 	var err error
 	if r.Key, err = a.key(name); err != nil {
 		return nil // it never had one
@@ -202,7 +221,7 @@ func (a *Adoption) drop(ctx context.Context, name string) error {
 			r.State = Skipped
 			return err
 		}
-		if was, known := a.at(r.Key); known && hex.EncodeToString(was[:]) != img.SHA256 {
+		if had != img.SHA256 {
 			r.State, r.Reason = Conflict, "the file is gone, but somebody else has stored other bytes under the key"
 			return nil
 		}

@@ -134,6 +134,33 @@ func TestWatchKeeps(t *testing.T) {
 	}
 }
 
+// TestWatchKeepsOthers deletes files that were never taken in: the images under
+// their keys are somebody else's.
+func TestWatchKeepsOthers(t *testing.T) {
+	t.Parallel()
+	b, dir, other := serve(t), t.TempDir(), t.TempDir()
+	put(t, other, "conflict.jpg", 10)
+	put(t, other, "sub/conflict.jpg", 11)
+	check(t, b.adopt(t, other, Config{}, &shown{}).Pass(t.Context()))
+	put(t, dir, "conflict.jpg", 1)
+	put(t, dir, "sub/conflict.jpg", 1)
+	check(t, os.WriteFile(filepath.Join(dir, "broken.jpg"), []byte("no picture"), 0o644))
+	put(t, dir, "ours.jpg", 2)
+	w, show, _ := following(t, b, dir, Config{}, true)
+	until(t, b, map[string]int{"conflict.jpg": 10, "sub/conflict.jpg": 11, "ours.jpg": 2})
+	put(t, other, "broken.jpg", 12)
+	check(t, b.adopt(t, other, Config{}, &shown{}).Pass(t.Context()))
+	if show.all["conflict.jpg"].State != Conflict || show.all["broken.jpg"].State != Failed {
+		t.Fatalf("the files are %+v", show.all)
+	}
+	for _, name := range []string{"conflict.jpg", "broken.jpg", "sub/conflict.jpg", "ours.jpg"} {
+		check(t, os.Remove(filepath.Join(dir, name)))
+		w.saw(name) // the kernel may have told of it already
+		check(t, w.gone(t.Context(), name))
+	}
+	until(t, b, map[string]int{"conflict.jpg": 10, "sub/conflict.jpg": 11, "broken.jpg": 12})
+}
+
 // TestWatchOverflow misses events, and looks at everything.
 func TestWatchOverflow(t *testing.T) {
 	t.Parallel()

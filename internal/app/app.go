@@ -122,6 +122,9 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
+	if err := a.checkMounted(ctx); err != nil {
+		return nil, err
+	}
 	if err := a.openDisk(); err != nil {
 		return nil, err
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"safelight/internal/blob"
 	"safelight/internal/blobcache"
@@ -31,28 +29,13 @@ var (
 // sealsHome tells whether what lies at home is encrypted.
 func (a *App) sealsHome() bool { return a.config.Encryption.Home && !a.keys.Empty() }
 
-// dropPlain removes what this node has cached from before the home store was
-// encrypted.
-func (a *App) dropPlain() error {
+// plain tells of the files that this node keeps of stores which are from before the
+// home store was encrypted.
+func (a *App) plain() func(file string) bool {
 	if !a.sealsHome() {
 		return nil
 	}
-	if err := os.RemoveAll(a.ownDir("cache")); err != nil {
-		return fmt.Errorf("remove renditions that are not encrypted: %w", err)
-	}
-	err := filepath.WalkDir(a.ownDir("blobs"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err == nil && d.Type().IsRegular() && !sealblob.Sealed(path) {
-			err = os.Remove(path)
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("remove sources that are not encrypted: %w", err)
-	}
-	return nil
+	return func(file string) bool { return !sealblob.Sealed(file) }
 }
 
 // sealHome encrypts what goes into the home store, and what is kept of it on this
@@ -104,6 +87,9 @@ func (a *App) sealed(store blob.Store, encrypt bool) blob.Store {
 func (a *App) openDisk() error {
 	a.disk = cache.Off{}
 	if a.sealsHome() {
+		if err := os.RemoveAll(a.ownDir("cache")); err != nil { // from before it was
+			return fmt.Errorf("remove renditions that are not encrypted: %w", err)
+		}
 		a.log.Info("renditions are not cached on disk, since the home store is encrypted")
 		return nil
 	}

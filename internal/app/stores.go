@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -73,11 +74,8 @@ func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 	if a.keys, err = a.config.Encryption.Read(); err != nil {
 		return err
 	}
-	if err := a.dropPlain(); err != nil {
-		return err
-	}
 	a.blobs, err = blobcache.Open(blobcache.Config{
-		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(),
+		Dir: a.ownDir("blobs"), MaxBytes: a.config.Store.CacheBytes, SpareBytes: a.spareBytes(), Unwanted: a.plain(),
 	})
 	if err != nil {
 		return err
@@ -166,6 +164,50 @@ func (a *App) reach(ctx context.Context) error {
 		a.reached.Store(true)
 	}
 	return err
+}
+
+// checkMounted refuses to start where there are images, but not even a directory
+// for sources in the file system that they should lie in. A mount point is a
+// directory whether anything is mounted there or not: uploads would go below it,
+// and be hidden as soon as something is.
+func (a *App) checkMounted(ctx context.Context) error {
+	dir, setting := a.config.Data, "data"
+	if a.config.Store.Sources != "" {
+		dir, setting = config.Dir(a.config.Store.Sources), "store.sources"
+	}
+	if config.Bucket(a.config.Store.Sources) {
+		return a.checkBucket(ctx)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil // nothing is stored there before it is
+	}
+	for _, prefix := range []string{blob.SourcePrefix, blob.RecompressedPrefix} {
+		if _, err := os.Stat(filepath.Join(dir, prefix)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	images, err := a.db.ImagesAfter(ctx, asset.ID{}, 1)
+	if err != nil || len(images) == 0 {
+		return err
+	}
+	return fault.New(fault.Unavailable, "%s: there are images, but the directory %s has none of their sources; mount the file system that they lie in, or make %s if they are gone for good",
+		setting, dir, filepath.Join(dir, blob.SourcePrefix))
+}
+
+// checkBucket warns where there are images, and no source in the bucket: it may be
+// another one than it was. That all have expired looks the same.
+func (a *App) checkBucket(ctx context.Context) error {
+	images, err := a.db.ImagesAfter(ctx, asset.ID{}, 1)
+	if err != nil || len(images) == 0 || !a.reached.Load() {
+		return err
+	}
+	for _, prefix := range []string{blob.SourcePrefix, blob.RecompressedPrefix} {
+		if err := a.store.List(ctx, prefix, func(blob.Info) error { return errFound }); err != nil {
+			return nil
+		}
+	}
+	a.log.Warn("there are images, but store.sources has none of their sources; is it the right bucket, with the right prefix?")
+	return nil
 }
 
 // reachTime is how long a server waits at its start for its home store.

@@ -192,6 +192,27 @@ func (s *Home) Keep(name string) (release func()) {
 	return l.RUnlock
 }
 
+// Hold is Keep for all processes that share the store: it is for who takes away
+// what else there is of some bytes, and so must be sure that those at home stay. As
+// long as it lasts, rows that refer to them are not stored, so it should be short.
+// Bytes that are just being removed, or held, are fault.Unavailable. The caller
+// must release it.
+func (s *Home) Hold(ctx context.Context, name string) (release func(), err error) {
+	let := s.Keep(name)
+	lower, err := s.raise(ctx, name)
+	if err != nil {
+		let()
+		if fault.Of(err) == fault.Conflict {
+			err = &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Second, Message: "the same bytes are just being removed; try again", Cause: err}
+		}
+		return nil, err
+	}
+	return func() {
+		_ = lower(context.WithoutCancel(ctx)) // otherwise it ends by itself
+		let()
+	}, nil
+}
+
 // Fence keeps other processes from referring to bytes while they are removed.
 type Fence interface {
 	// Raise announces that all forms of the bytes of a digest (in hexadecimal)

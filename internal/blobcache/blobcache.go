@@ -45,6 +45,9 @@ type Config struct {
 	MaxBytes int64
 	// SpareBytes are left free on the file system; entries go for them.
 	SpareBytes int64
+	// Unwanted tells of the files of an earlier process which are to be removed when
+	// the cache is opened; nil is none.
+	Unwanted func(file string) bool
 }
 
 // Validate refuses a configuration that can't work.
@@ -102,7 +105,7 @@ func Open(cfg Config) (*Cache, error) {
 	if c.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
-	if err := c.scan(); err != nil {
+	if err := c.scan(cfg.Unwanted); err != nil {
 		return nil, errors.Join(classify(err, "opening the cache of blobs"), c.lock.Close())
 	}
 	return c, nil
@@ -119,7 +122,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	_ = f.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fault.New(fault.Conflict, "the directory %s is in use by another server; give this one another data directory, or another node name", dir)
+		return nil, fault.New(fault.Conflict, "the directory %s is in use by another server; give this one another data directory (data), or a name of its own (node)", dir)
 	}
 	return nil, classify(err, "locking the cache of blobs")
 }

@@ -70,7 +70,7 @@ func (c *Cache) path(e *entry) string {
 
 // scan makes the directories, removes what was being fetched by a process that
 // has died, and lists what is kept.
-func (c *Cache) scan() error {
+func (c *Cache) scan(unwanted func(file string) bool) error {
 	left, err := os.ReadDir(filepath.Join(c.dir, tempDir))
 	for _, f := range left {
 		err = errors.Join(err, os.Remove(filepath.Join(c.dir, tempDir, f.Name())))
@@ -91,6 +91,12 @@ func (c *Cache) scan() error {
 			return err
 		}
 		for _, f := range files {
+			if unwanted != nil && f.Type().IsRegular() && unwanted(f.Name()) {
+				if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+					return err
+				}
+				continue
+			}
 			if e := described(f); e != nil {
 				found = append(found, e)
 			}

@@ -180,3 +180,15 @@ func refuses(t *testing.T, data string, env ...string) string {
 	}
 	return string(out)
 }
+
+// TestEncryptedTwice: a second server is kept out of a data directory also where
+// that has nothing but caches in it.
+func TestEncryptedTwice(t *testing.T) {
+	t.Parallel()
+	storage := s3test.Start(t)
+	env := homeEnv(storage.Bucket("photos", "home"), "SAFELIGHT_ENCRYPTION_KEYS=["+keyOne+"]")
+	s := start(t, "", env...)
+	if said := refusedStart(t, s.data, env...); !strings.Contains(said, "in use by another server") {
+		t.Errorf("a second server says:\n%s", said)
+	}
+}

@@ -320,3 +320,41 @@ func TestHomeOnMount(t *testing.T) {
 		t.Errorf("health %s, %v", s.get("/healthz").body, filesUnder(t, dir))
 	}
 }
+
+// TestHomeNotMounted: a mount point with nothing mounted does not pass for a home
+// that has lost everything, and takes no uploads.
+func TestHomeNotMounted(t *testing.T) {
+	t.Parallel()
+	mount := filepath.Join(t.TempDir(), "mount")
+	for _, err := range []error{os.Mkdir(mount, 0o755), os.Mkdir(mount+".empty", 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := []string{"SAFELIGHT_STORE_SOURCES=file://" + mount, "SAFELIGHT_PIPELINE_ENCODER=none"}
+	swap := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t, "", env...)
+	original := jpegOf(t, scene(60, 40, 1))
+	if a, _ := s.upload(file{name: "a.jpg", bytes: original}); a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	swap(mount, mount+".away")
+	swap(mount+".empty", mount)
+	for range 2 { // also when the first attempt has left something there
+		if said := refusedStart(t, s.data, env...); !strings.Contains(said, "store.sources: there are images, but") || !strings.Contains(said, mount) {
+			t.Errorf("without its mount it says:\n%s", said)
+		}
+	}
+	swap(mount, mount+".empty")
+	swap(mount+".away", mount)
+	s = start(t, s.data, env...)
+	checkPicture(t, s, "a.jpg", original)
+}

@@ -3,6 +3,7 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"slices"
@@ -62,7 +63,24 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s.every: %s is less than a minute", where, p.Every))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.apart()...)...)
+}
+
+// apart tells of mirrors that would delete each other's images: every key below
+// the prefix of one with delete is that mirror's.
+func (c Config) apart() (errs []error) {
+	names := slices.Sorted(maps.Keys(c.Mirrors))
+	for i, name := range names {
+		for _, other := range names[i+1:] {
+			p, q := c.Mirrors[name], c.Mirrors[other]
+			within := strings.HasPrefix(p.keyPrefix(), q.keyPrefix()) || strings.HasPrefix(q.keyPrefix(), p.keyPrefix())
+			if (p.Delete || q.Delete) && within && p.OwnerName() == q.OwnerName() {
+				errs = append(errs, fmt.Errorf("mirrors.%s.prefix: %q and that of mirrors.%s, %q, lie in one another, and delete would take images of the other mirror; give each a prefix of its own, or an owner",
+					name, p.Prefix, other, q.Prefix))
+			}
+		}
+	}
+	return errs
 }
 
 // Interval is how often everything is looked at; 0 is never.

@@ -54,3 +54,29 @@ func TestPlace(t *testing.T) {
 		t.Error("intervals")
 	}
 }
+
+// TestApart: keys below the prefix of a mirror that deletes can't be another's.
+func TestApart(t *testing.T) {
+	t.Parallel()
+	with := func(prefix, owner string, remove bool) Place {
+		return Place{URL: "s3://bucket", Prefix: prefix, Owner: owner, Delete: remove}
+	}
+	for name, c := range map[string]struct {
+		a, b  Place
+		wrong bool
+	}{
+		"the same prefix":             {with("shop", "", true), with("/shop/", "", true), true},
+		"one that does not delete":    {with("shop", "", true), with("shop", "", false), true},
+		"within one that deletes":     {with("shop", "", true), with("shop/new", "main", false), true},
+		"around one that deletes":     {with("shop/new", "", true), with("", "", false), true},
+		"neither deletes":             {with("shop", "", false), with("shop", "", false), false},
+		"another owner":               {with("shop", "", true), with("shop", "ann", true), false},
+		"beside it":                   {with("shop", "", true), with("shop-new", "", true), false},
+		"beside it, in one directory": {with("a/shop", "", true), with("a/new", "", true), false},
+	} {
+		err := Config{map[string]Place{"a": c.a, "b": c.b}}.Validate()
+		if (err != nil) != c.wrong || c.wrong && !strings.Contains(err.Error(), "mirrors.a.prefix") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -209,8 +209,12 @@ func (s *Service) withdraw(ctx context.Context, img asset.Image, p catalog.Publi
 	if p.Preset != "" {
 		name = blob.RenditionName(p.Digest.String())
 	}
-	defer s.Home.Keep(name)()
 	if p.State != catalog.Withdrawn {
+		release, err := s.Home.Hold(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		defer release()
 		if at, err := s.atHome(ctx, name); err != nil || !at {
 			return false, err
 		}

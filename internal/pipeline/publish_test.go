@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"context"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +122,62 @@ func TestUnpublishMeetsExpire(t *testing.T) {
 		f.delete(img)
 		f.settle()
 	}
+}
+
+// fence is that of nodes in one process.
+type fence struct{ raised sync.Map }
+
+func (f *fence) Raise(_ context.Context, digest string) (lower func(context.Context) error, err error) {
+	if _, there := f.raised.LoadOrStore(digest, true); there {
+		return nil, fault.New(fault.Conflict, "another node is removing the same bytes")
+	}
+	return func(context.Context) error { f.raised.Delete(digest); return nil }, nil
+}
+
+// whileRemoved is a store in which something happens before a removal.
+type whileRemoved struct {
+	blob.Store
+	happens func()
+}
+
+func (s *whileRemoved) Delete(ctx context.Context, name string, unless time.Time) (bool, error) {
+	s.happens()
+	return s.Store.Delete(ctx, name, unless)
+}
+
+// The same between two nodes: while one removes the home copy, the other must not
+// withdraw the object for which it goes.
+func TestUnpublishMeetsExpireElsewhere(t *testing.T) {
+	t.Parallel()
+	a := newFixture(t, setup{destinations: []string{"x"}})
+	b := newFixture(t, setup{over: a})
+	shared := &fence{}
+	a.Home.Fence, b.Home.Fence = shared, shared
+	img := a.upload("a", picture(20, 15, 0))
+	a.settled()
+	calls := 0
+	b.Home.Store = &whileRemoved{b.Home.Store, func() {
+		calls++
+		if _, err := a.do(about(Unpublish, img, args{Destination: "x"})); fault.Of(err) != fault.Unavailable {
+			t.Errorf("the source is withdrawn while its home copy goes: %v", err)
+		}
+	}}
+	if _, err := b.Publish.ExpireSource(t.Context(), img, time.Now().Add(time.Hour)); err != nil || calls != 1 {
+		t.Fatal(calls, err)
+	}
+	if got := did(a.must(about(Unpublish, img, args{Destination: "x"}))); !strings.Contains(got, "original.jpg") {
+		t.Errorf("it is not kept: %s", got)
+	}
+	r, err := b.Home.Open(t.Context(), blob.SourceName(img.Source.Digest.String()))
+	if err != nil {
+		t.Fatalf("the source is nowhere: %v", err)
+	}
+	_ = r.Close()
+	r, err = a.Home.Open(t.Context(), blob.SourceName(img.Source.Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
 }
 
 func TestDeadPublicationIsWithdrawn(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func (c Config) Read() (*Keys, error) {
 
 func readKey(text auth.Secret) (*key, error) {
 	if path, ok := strings.CutPrefix(string(text), filePrefix); ok {
-		data, err := os.ReadFile(path)
+		data, err := readShort(path)
 		if err != nil {
 			return nil, err
 		}
@@ -85,6 +86,23 @@ func readKey(text auth.Secret) (*key, error) {
 	copy(k.id[:], sum[:])
 	k.suffix = Suffix([4]byte(k.id[:4]))
 	return k, nil
+}
+
+// keyFileBytes is more than a file with a key can have.
+const keyFileBytes = 4 << 10
+
+// readShort reads a file, but no more of it than a key can take.
+func readShort(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, keyFileBytes+1))
+	if err == nil && len(data) > keyFileBytes {
+		err = fmt.Errorf("%s is no file with a key: it has more than %d bytes", path, keyFileBytes)
+	}
+	return data, err
 }
 
 // Empty tells that there are no keys.

@@ -6,6 +6,7 @@ package sealblob
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -44,13 +45,16 @@ func (s *Store) names(name string) ([]string, error) {
 	return append(all, name), nil
 }
 
-// find calls fn with one name after the other until it finds something.
+// find calls fn with one name after the other until it finds something. The names
+// with a key come once more at the end: a blob that is sealed anew meanwhile has
+// left the name where it was before it was looked for there, and has got the other
+// one after.
 func (s *Store) find(name string, fn func(stored string) error) error {
 	names, err := s.names(name)
 	if err != nil {
 		return err
 	}
-	for _, stored := range names {
+	for _, stored := range append(names, names[:len(s.keys)]...) {
 		if err = fn(stored); err == nil || fault.Of(err) != fault.NotFound {
 			break
 		}
@@ -155,6 +159,9 @@ func (s *Store) Reseal(ctx context.Context, name string, read func(context.Conte
 	if err != nil && fault.Of(err) == fault.NotFound {
 		err = s.copy(ctx, name, read)
 	}
+	if err == nil {
+		err = s.sound(ctx, names[0])
+	}
 	if err != nil {
 		return err
 	}
@@ -164,6 +171,25 @@ func (s *Store) Reseal(ctx context.Context, name string, read func(context.Conte
 		}
 	}
 	return nil
+}
+
+// sound reads back what is stored under a name, from where it lies: other forms of
+// it are about to go.
+func (s *Store) sound(ctx context.Context, stored string) error {
+	if forgetter, ok := s.below.(blob.Forgetter); ok {
+		forgetter.Forget(stored)
+	}
+	below, err := s.below.Open(ctx, stored)
+	if err != nil {
+		return err
+	}
+	defer below.Close()
+	r, err := open(s.keys, below)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return err
 }
 
 func (s *Store) copy(ctx context.Context, name string, read func(context.Context) (blob.Reader, error)) error {

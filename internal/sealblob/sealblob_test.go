@@ -328,6 +328,7 @@ func TestKeys(t *testing.T) {
 		{[]auth.Secret{"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}, ""},
 		{[]auth.Secret{secret(7), auth.Secret("file:" + file)}, "key 2: it is there already"},
 		{[]auth.Secret{"file:/does/not/exist"}, "key 1: open /does/not/exist"},
+		{[]auth.Secret{"file:/dev/zero"}, "key 1: /dev/zero is no file with a key"},
 		{[]auth.Secret{secret(1)[:20]}, "key 1: it has 10 bytes; expected 32"},
 		{[]auth.Secret{"not a key!"}, "expected hexadecimal or base64"},
 	} {
@@ -396,5 +397,103 @@ func BenchmarkSeal(b *testing.B) {
 				_ = r.Close()
 			}
 		})
+	}
+}
+
+// moving is a store whose blobs are sealed anew while somebody looks for them.
+type moving struct {
+	blob.Store
+	reseal func() // once, after a name was looked for in vain
+}
+
+func (m *moving) move(err error) error {
+	if reseal := m.reseal; reseal != nil && fault.Of(err) == fault.NotFound {
+		m.reseal = nil
+		reseal()
+	}
+	return err
+}
+
+func (m *moving) Open(ctx context.Context, name string) (blob.Reader, error) {
+	r, err := m.Store.Open(ctx, name)
+	return r, m.move(err)
+}
+
+func (m *moving) Stat(ctx context.Context, name string) (blob.Info, error) {
+	i, err := m.Store.Stat(ctx, name)
+	return i, m.move(err)
+}
+
+// TestFindWhileResealed: a blob that is sealed anew between two looks is found.
+func TestFindWhileResealed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		from func(*diskblob.Store) blob.Store // as it was written
+		now  []auth.Secret
+	}{
+		{"plain", func(s *diskblob.Store) blob.Store { return s }, []auth.Secret{secret(1)}},
+		{"an earlier key", func(s *diskblob.Store) blob.Store { return New(s, keys(t, secret(1))) }, []auth.Secret{secret(2), secret(1)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			below := disk(t, dir)
+			data, name := blobtest.Bytes(1, 1000)
+			for what, look := range map[string]func(blob.Store) error{
+				"Stat": func(s blob.Store) error { _, err := s.Stat(t.Context(), name); return err },
+				"Open": func(s blob.Store) error {
+					got, err := get(s, name)
+					if err == nil && !bytes.Equal(got, data) {
+						t.Error("it has other bytes")
+					}
+					return err
+				},
+			} {
+				put(t, c.from(below), dir, name, data)
+				m := &moving{Store: below}
+				other := New(below, keys(t, c.now...))
+				m.reseal = func() {
+					err := other.Reseal(t.Context(), name, func(ctx context.Context) (blob.Reader, error) { return other.Open(ctx, name) })
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				s := New(m, keys(t, c.now...))
+				if err := look(s); err != nil || m.reseal != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				if gone, err := other.Delete(t.Context(), name, time.Now().Add(time.Hour)); err != nil || !gone {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestResealReadsBack: a form of a blob does not go for another one that is
+// damaged.
+func TestResealReadsBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	below := disk(t, dir)
+	s := New(below, keys(t, secret(1)))
+	data, name := blobtest.Bytes(1, 3*segmentBytes)
+	sealed := put(t, s, dir, name, data)
+	stored, err := os.ReadFile(sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored[len(stored)-1] ^= 1
+	if err := errors.Join(os.Chmod(sealed, 0o600), os.WriteFile(sealed, stored, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, below, dir, name, data)
+	err = s.Reseal(t.Context(), name, func(ctx context.Context) (blob.Reader, error) { return s.Open(ctx, name) })
+	if !blob.IsDamage(err) {
+		t.Errorf("got %v, expected damage", err)
+	}
+	if got, err := get(below, name); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the other form is gone: %v", err)
 	}
 }
