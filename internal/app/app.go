@@ -49,21 +49,23 @@ import (
 
 // App is a server with everything it needs.
 type App struct {
-	config   config.Config
-	log      *slog.Logger
-	store    blob.Store
-	keys     *sealblob.Keys
-	blobs    *blobcache.Cache
-	recalled keeper // what was brought back to this node, in blobs
-	home     *blob.Home
-	reached  atomic.Bool // the home store has answered once
-	db       database
-	codec    *codec.Pool
-	disk     cache.Cache
-	purge    *purge.Service
-	api      *httpapi.Server
-	mu       sync.Mutex // guards closers once the server runs
-	closers  []func() error
+	config     config.Config
+	log        *slog.Logger
+	bare       blob.Store // where sources lie, as they lie there: encrypted or not, and nothing kept
+	store      blob.Store // the home store
+	keys       *sealblob.Keys
+	blobs      *blobcache.Cache
+	recalled   keeper // what was brought back to this node, in blobs
+	home       *blob.Home
+	reached    atomic.Bool // the home store has answered once
+	identified atomic.Bool // it is known to be this installation\'s
+	db         database
+	codec      *codec.Pool
+	disk       cache.Cache
+	purge      *purge.Service
+	api        *httpapi.Server
+	mu         sync.Mutex // guards closers once the server runs
+	closers    []func() error
 
 	registry  node.Registry
 	nodes     *node.Membership
@@ -122,7 +124,7 @@ func Open(ctx context.Context, c config.Config, version string, log *slog.Logger
 		return nil, err
 	}
 	a.closers = append(a.closers, a.db.Close)
-	if err := a.checkMounted(ctx); err != nil {
+	if err := a.checkHome(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.openDisk(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -87,12 +86,13 @@ func (a *App) openHome(ctx context.Context, metrics *telemetry.Metrics) error {
 			return err
 		}
 		a.closers = append(a.closers, disk.Close)
-		a.store = disk
+		a.bare, a.store = disk, disk
 	} else {
-		a.store = a.homeAt(a.config.Store.Sources, "store.sources", metrics)
+		a.bare = a.homeAt(a.config.Store.Sources, "store.sources", metrics)
+		a.store = a.near(a.bare, a.config.Store.Sources)
 	}
-	if a.config.Store.Renditions != "" {
-		a.store = blob.NewSplit(a.store, a.homeAt(a.config.Store.Renditions, "store.renditions", metrics))
+	if address := a.config.Store.Renditions; address != "" {
+		a.store = blob.NewSplit(a.store, a.near(a.homeAt(address, "store.renditions", metrics), address))
 	}
 	if err := a.sealHome(ctx); err != nil {
 		return err
@@ -109,8 +109,7 @@ func (a *App) spareBytes() int64 { return a.config.Ingest.ReserveBytes + a.confi
 // homeAt is the part of the home store that lies at an address.
 func (a *App) homeAt(address, setting string, metrics *telemetry.Metrics) blob.Store {
 	o := StoreOptions{Node: a.config.Node, Spool: a.spool(), Objects: a.config.Objects, Log: a.log}
-	bucket := config.Bucket(address)
-	if bucket {
+	if config.Bucket(address) {
 		o.Objects.Pause, o.Objects.Attempts = min(o.Objects.Pause, homePause), min(o.Objects.Attempts, homeAttempts)
 		o.Breaker = objectblob.NewBreaker(o.Objects, setting, a.log)
 		metrics.Destination(setting, o.Breaker)
@@ -119,10 +118,15 @@ func (a *App) homeAt(address, setting string, metrics *telemetry.Metrics) blob.S
 	if _, err := late.Store(); err != nil {
 		a.log.Warn("sources or renditions can't be reached; that is tried again when they are needed", "setting", setting, "error", err)
 	}
-	if !bucket {
-		return late
+	return late
+}
+
+// near has what is read of a bucket kept on this node.
+func (a *App) near(store blob.Store, address string) blob.Store {
+	if !config.Bucket(address) {
+		return store
 	}
-	return blobcache.NewStore(late, a.blobs)
+	return blobcache.NewStore(store, a.blobs)
 }
 
 // Somebody waits for what is asked of a home in a bucket, so it is tried less often
@@ -166,50 +170,6 @@ func (a *App) reach(ctx context.Context) error {
 	return err
 }
 
-// checkMounted refuses to start where there are images, but not even a directory
-// for sources in the file system that they should lie in. A mount point is a
-// directory whether anything is mounted there or not: uploads would go below it,
-// and be hidden as soon as something is.
-func (a *App) checkMounted(ctx context.Context) error {
-	dir, setting := a.config.Data, "data"
-	if a.config.Store.Sources != "" {
-		dir, setting = config.Dir(a.config.Store.Sources), "store.sources"
-	}
-	if config.Bucket(a.config.Store.Sources) {
-		return a.checkBucket(ctx)
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil // nothing is stored there before it is
-	}
-	for _, prefix := range []string{blob.SourcePrefix, blob.RecompressedPrefix} {
-		if _, err := os.Stat(filepath.Join(dir, prefix)); !errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-	}
-	images, err := a.db.ImagesAfter(ctx, asset.ID{}, 1)
-	if err != nil || len(images) == 0 {
-		return err
-	}
-	return fault.New(fault.Unavailable, "%s: there are images, but the directory %s has none of their sources; mount the file system that they lie in, or make %s if they are gone for good",
-		setting, dir, filepath.Join(dir, blob.SourcePrefix))
-}
-
-// checkBucket warns where there are images, and no source in the bucket: it may be
-// another one than it was. That all have expired looks the same.
-func (a *App) checkBucket(ctx context.Context) error {
-	images, err := a.db.ImagesAfter(ctx, asset.ID{}, 1)
-	if err != nil || len(images) == 0 || !a.reached.Load() {
-		return err
-	}
-	for _, prefix := range []string{blob.SourcePrefix, blob.RecompressedPrefix} {
-		if err := a.store.List(ctx, prefix, func(blob.Info) error { return errFound }); err != nil {
-			return nil
-		}
-	}
-	a.log.Warn("there are images, but store.sources has none of their sources; is it the right bucket, with the right prefix?")
-	return nil
-}
-
 // reachTime is how long a server waits at its start for its home store.
 const reachTime = 3 * time.Second
 
@@ -230,10 +190,13 @@ func (a *App) storeChecks() []httpapi.Check {
 		return []httpapi.Check{{Name: "store", Ping: a.reach}}
 	}
 	atStart := func(ctx context.Context) error {
-		if a.reached.Load() {
+		if a.identified.Load() {
 			return nil
 		}
-		return a.reach(ctx)
+		if err := a.reach(ctx); err != nil {
+			return err
+		}
+		return a.identifyHome(ctx)
 	}
 	return []httpapi.Check{{Name: "store", Ping: a.reach, Optional: true}, {Name: "store at start", Ping: atStart}}
 }

@@ -111,6 +111,9 @@ type sized struct {
 }
 
 func (c *copying) run(ctx context.Context) error {
+	if err := c.name(ctx); err != nil {
+		return err
+	}
 	c.target = make(map[entry]int64)
 	if _, err := c.list(ctx, c.To, "listing the target", func(s sized) { c.target[s.entry] = s.bytes }); err != nil {
 		return err
@@ -128,6 +131,26 @@ func (c *copying) run(ctx context.Context) error {
 		return err
 	}
 	return c.compare(ctx, found)
+}
+
+// name has the target belong to the same installation as the source. One that
+// belongs to another is fault.Conflict.
+func (c *copying) name(ctx context.Context) error {
+	if c.Prefixes != nil && !slices.Contains(c.Prefixes, blob.SourcePrefix) {
+		return nil // only sources say so
+	}
+	from, err := blob.InstallationOf(ctx, c.From)
+	if err != nil || from == "" {
+		return err
+	}
+	to, err := blob.InstallationOf(ctx, c.To)
+	switch {
+	case err != nil || to == from:
+		return err
+	case to != "":
+		return fault.New(fault.Conflict, "the target belongs to another installation: %.40q, and not %.40q as the source", to, from)
+	}
+	return blob.NameInstallation(ctx, c.To, from)
 }
 
 func (a *Amount) add(bytes int64) { a.Blobs, a.Bytes = a.Blobs+1, a.Bytes+bytes }

@@ -112,16 +112,16 @@ func TestEncryptedBucket(t *testing.T) {
 			t.Errorf("these can be read: %v", left)
 		}
 	}
-	if len(storage.Objects("photos")) != 2 {
-		t.Errorf("the bucket has %v", storage.Objects("photos"))
+	if len(pictures(storage)) != 2 {
+		t.Errorf("the bucket has %v", pictures(storage))
 	}
 	if a := s.do(http.MethodDelete, "/v1/images/"+stored[0].ID, nil); a.status != http.StatusNoContent {
 		t.Fatalf("delete: %d %s", a.status, a.body)
 	}
-	eventually(t, func() bool { return len(storage.Objects("photos")) == 0 }, func() string { return fmt.Sprint(storage.Objects("photos"), s.log) })
-	if left := filesUnder(t, filepath.Join(s.data, "blobs")); len(left) != 0 {
-		t.Errorf("kept of what was deleted: %v", left)
-	}
+	eventually(t, func() bool { return len(pictures(storage)) == 0 }, func() string { return fmt.Sprint(pictures(storage), s.log) })
+	eventually(t, func() bool { return len(filesUnder(t, filepath.Join(s.data, "blobs"))) == 0 }, func() string {
+		return fmt.Sprint("kept of what was deleted: ", filesUnder(t, filepath.Join(s.data, "blobs")))
+	})
 }
 
 // fileOf is a file to upload.

@@ -6,18 +6,27 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"safelight/internal/blob"
 	"safelight/internal/cdkblob/s3test"
 )
 
 // homeEnv is the environment of a server whose home is in a bucket.
 func homeEnv(url string, more ...string) []string {
 	return append(append(s3test.Env(), "SAFELIGHT_STORE_SOURCES="+url, "SAFELIGHT_PIPELINE_ENCODER=none"), more...)
+}
+
+// pictures are the objects of the bucket photos but that which names the
+// installation.
+func pictures(storage *s3test.Server) []string {
+	return slices.DeleteFunc(storage.Objects("photos"), func(name string) bool { return path.Base(name) == blob.InstallationName })
 }
 
 // TestHomeInBucket takes pictures through a server whose sources and renditions
@@ -44,7 +53,7 @@ func TestHomeInBucket(t *testing.T) {
 	if left := append(filesUnder(t, filepath.Join(s.data, "sources")), filesUnder(t, filepath.Join(s.data, "renditions"))...); len(left) != 0 {
 		t.Errorf("in the data directory there are %v", left)
 	}
-	objects := strings.Join(storage.Objects("photos"), " ")
+	objects := strings.Join(pictures(storage), " ")
 	if strings.Count(objects, "home/sources/") != 1 || strings.Count(objects, "home/renditions/") != 1 {
 		t.Errorf("the bucket has %s", objects)
 	}
@@ -77,10 +86,10 @@ func TestHomeInBucket(t *testing.T) {
 	if a := s.do(http.MethodDelete, "/v1/images/"+img.ID, nil); a.status != http.StatusNoContent {
 		t.Fatalf("delete: %d %s", a.status, a.body)
 	}
-	eventually(t, func() bool { return len(storage.Objects("photos")) == 0 }, func() string { return fmt.Sprint("still there: ", storage.Objects("photos")) })
-	if left := filesUnder(t, filepath.Join(s.data, "blobs")); len(left) != 0 {
-		t.Errorf("kept of what was deleted: %v", left)
-	}
+	eventually(t, func() bool { return len(pictures(storage)) == 0 }, func() string { return fmt.Sprint("still there: ", pictures(storage)) })
+	eventually(t, func() bool { return len(filesUnder(t, filepath.Join(s.data, "blobs"))) == 0 }, func() string {
+		return fmt.Sprint("kept of what was deleted: ", filesUnder(t, filepath.Join(s.data, "blobs")))
+	})
 }
 
 // restartWithoutCaches stops a server, empties its caches, and starts it again.
@@ -205,7 +214,7 @@ func TestTwoNodesWithBucket(t *testing.T) {
 	if n := proxy.Count("GET", "/sources/sources/"); n != 1 {
 		t.Errorf("the photo was fetched %d times by two nodes", n)
 	}
-	objects := strings.Join(storage.Objects("photos"), " ")
+	objects := strings.Join(pictures(storage), " ")
 	if strings.Count(objects, "sources/sources/") != 1 || strings.Count(objects, "others/renditions/") != 1 {
 		t.Errorf("the bucket has %s", objects)
 	}
@@ -215,7 +224,7 @@ func TestTwoNodesWithBucket(t *testing.T) {
 	for _, path := range []string{"/images/" + img.Key, "/images/" + img.Key + "?w=31", thumb.URL} {
 		eventually(t, func() bool { return b.get(path).status == http.StatusNotFound }, func() string { return "the other node still serves " + path })
 	}
-	eventually(t, func() bool { return len(storage.Objects("photos")) == 0 }, func() string { return fmt.Sprint("still there: ", storage.Objects("photos")) })
+	eventually(t, func() bool { return len(pictures(storage)) == 0 }, func() string { return fmt.Sprint("still there: ", pictures(storage)) })
 }
 
 // TestCrashWithBucket is TestCrash with the home in a bucket, in fewer rounds.
@@ -265,7 +274,7 @@ func TestWholeWayFromBucket(t *testing.T) {
 	_, up := s.upload(file{name: "a.jpg", bytes: photo})
 	img := up[0]
 	objects := func(prefix string) (n int) {
-		for _, name := range storage.Objects("photos") {
+		for _, name := range pictures(storage) {
 			if strings.HasPrefix(name, prefix) {
 				n++
 			}
@@ -286,7 +295,7 @@ func TestWholeWayFromBucket(t *testing.T) {
 	emptyCaches(t, s.data)
 	s = start(t, s.data, env...)
 	whole("as JPEG XL")
-	eventually(t, func() bool { return len(storage.Objects("photos")) == 0 && s.settled(img.ID) }, func() string { return fmt.Sprint(storage.Objects("photos"), s.log) })
+	eventually(t, func() bool { return len(pictures(storage)) == 0 && s.settled(img.ID) }, func() string { return fmt.Sprint(pictures(storage), s.log) })
 	s.kill()
 	emptyCaches(t, s.data)
 	s = start(t, s.data, env...)
@@ -349,12 +358,42 @@ func TestHomeNotMounted(t *testing.T) {
 	swap(mount, mount+".away")
 	swap(mount+".empty", mount)
 	for range 2 { // also when the first attempt has left something there
-		if said := refusedStart(t, s.data, env...); !strings.Contains(said, "store.sources: there are images, but") || !strings.Contains(said, mount) {
+		if said := refusedStart(t, s.data, env...); !strings.Contains(said, "there are images, but store.sources") || !strings.Contains(said, mount) {
 			t.Errorf("without its mount it says:\n%s", said)
 		}
 	}
 	swap(mount, mount+".empty")
 	swap(mount+".away", mount)
 	s = start(t, s.data, env...)
+	checkPicture(t, s, "a.jpg", original)
+}
+
+// TestOtherHome: a server does not take pictures into a home that is not that of
+// its database, whichever of the two is the wrong one.
+func TestOtherHome(t *testing.T) {
+	t.Parallel()
+	storage := s3test.Start(t)
+	env := func(prefix string) []string {
+		return homeEnv(s3test.URL(storage.Endpoint, "photos", prefix))
+	}
+	storage.Bucket("photos", "")
+	s := start(t, "", env("one")...)
+	original := jpegOf(t, scene(60, 40, 1))
+	if a, _ := s.upload(file{name: "a.jpg", bytes: original}); a.status != http.StatusCreated {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if said := refusedStart(t, s.data, env("two")...); !strings.Contains(said, "there are images, but store.sources: s3://photos/two") {
+		t.Errorf("with an empty bucket it says:\n%s", said)
+	}
+	if said := refusedStart(t, s.data, "SAFELIGHT_PIPELINE_ENCODER=none"); !strings.Contains(said, "there are images, but data: "+s.data) {
+		t.Errorf("without store.sources it says:\n%s", said)
+	}
+	if said := refusedStart(t, t.TempDir(), env("one")...); !strings.Contains(said, "belongs to another installation") {
+		t.Errorf("with another catalog it says:\n%s", said)
+	}
+	s = start(t, s.data, env("one")...)
 	checkPicture(t, s, "a.jpg", original)
 }

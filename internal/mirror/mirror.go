@@ -130,7 +130,7 @@ func (s *Service) place(t task.Task) (args, Place, blob.Store, error) {
 	}
 	p, ok := s.config.Mirrors[a.Mirror]
 	if !ok || s.Stores[a.Mirror] == nil || p.OwnerName() != t.Owner {
-		return a, p, nil, fault.New(fault.Invalid, "args: there is no mirror %q in the configuration for the owner %s", a.Mirror, t.Owner)
+		return a, p, nil, fault.New(fault.Unavailable, "there is no mirror %q in this node's configuration for the owner %s", a.Mirror, t.Owner) // while settings change, not all nodes have the same
 	}
 	return a, p, s.Stores[a.Mirror], nil
 }

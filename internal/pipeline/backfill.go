@@ -18,6 +18,9 @@ const page = 500
 // of a preset as it is configured now, or one that could be optimised by now.
 func (s *Service) backfill(ctx context.Context, r *work.Run) (work.Outcome, error) {
 	a, o, err := s.presetOf(r.Task)
+	if fault.Of(err) == fault.Unavailable && err != nil { // somebody waits to be told
+		err = fault.Wrap(fault.Invalid, err, "preset: none of the name %q is configured", a.Preset)
+	}
 	if err != nil {
 		return work.Outcome{}, err
 	}

@@ -282,11 +282,12 @@ func (s *Service) presetOf(t task.Task) (args, options.Options, error) {
 	return a, o, err
 }
 
-// preset finds a preset of the configuration.
+// preset finds a preset of the configuration. That it is not there may pass: while
+// settings change, not all nodes have the same.
 func (s *Service) preset(name string) (options.Options, error) {
 	o, ok := s.presets[name]
 	if !ok {
-		return o, fault.New(fault.Invalid, "preset: none of the name %q is configured", name)
+		return o, fault.New(fault.Unavailable, "preset: none of the name %q is configured on this node", name)
 	}
 	return o, nil
 }

@@ -55,7 +55,7 @@ func TestRenderOfWhatIsGone(t *testing.T) {
 	f := newFixture(t, setup{})
 	img := f.upload("a", picture(200, 150, 0))
 	_, err := f.do(about(Render, img, args{Preset: "nix"}))
-	wantKind(t, err, fault.Invalid, `preset: none of the name "nix"`)
+	wantKind(t, err, fault.Unavailable, `preset: none of the name "nix"`) // another node may have it
 	_, err = f.do(about(Render, asset.Image{}, args{Preset: "small"}))
 	wantKind(t, err, fault.Invalid, "image: render needs one")
 	k := about(Render, img, args{})

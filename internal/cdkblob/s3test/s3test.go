@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -120,6 +121,9 @@ func (s *Server) Objects(bucket string) []string {
 			rel, err := filepath.Rel(top, path)
 			names = append(names, filepath.ToSlash(rel))
 			return err
+		}
+		if errors.Is(err, fs.ErrNotExist) { // it has just gone
+			return nil
 		}
 		return err
 	})
