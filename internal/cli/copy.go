@@ -111,7 +111,7 @@ func (c *copyCommand) Run() error {
 		fmt.Fprintln(os.Stderr, "safelight: interrupted; run it again to go on")
 		return ended(130)
 	case err != nil:
-		return fmt.Errorf("%w; what was copied stays, run it again to go on", err)
+		return err
 	}
 	if err := c.tell(report); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (c *copyCommand) copy(ctx context.Context, cfg config.Config, from, to stri
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	begun := time.Now()
-	return blobcopy.Run(ctx, blobcopy.Config{
+	report, err = blobcopy.Run(ctx, blobcopy.Config{
 		From: source, To: target, Keys: keys, Prefixes: c.prefixes(), Parallel: c.Parallel, Verify: c.Verify, Patience: blobcopy.DefaultPatience,
 		Progress: func(step string, done, total blobcopy.Amount) {
 			line.show(step, min(done.Bytes, total.Bytes), max(total.Bytes, 1), copied(step, done, total, time.Since(begun)))
@@ -150,6 +150,10 @@ func (c *copyCommand) copy(ctx context.Context, cfg config.Config, from, to stri
 			fmt.Fprintf(os.Stderr, "safelight: %s is not copied: %s\n", t.Name, plain(t.Reason))
 		},
 	})
+	if err != nil && !lasting(err) {
+		err = fmt.Errorf("%w; what was copied stays, run it again to go on", err)
+	}
+	return report, err
 }
 
 // prefixes are those of the part that is to be copied.

@@ -74,6 +74,9 @@ func TestCopyCommand(t *testing.T) {
 	}
 	run("copy --data "+from+" --to file:///nowhere/at/all", 1, "there is no directory /nowhere/at/all")
 	run("copy --from file:///nowhere/at/all --to file://"+to, 1, "--from: the directory can't be used")
+	if _, text := says(t, "copy --data "+from+" --to file:///nowhere/at/all"); strings.Contains(text, "again") {
+		t.Errorf("running it again makes no directory: %s", text)
+	}
 	for args, want := range map[string]string{
 		"":                                      "give the store to fill with --to, or set store.sources",
 		"--to file://" + from:                   "--from and --to must not lie in one another",
