@@ -110,3 +110,12 @@ func TestMoreThanShown(t *testing.T) {
 		}
 	}
 }
+
+// TestListenFlag is there for servers, and not where nothing listens.
+func TestListenFlag(t *testing.T) {
+	for command, want := range map[string]int{"config": 0, "migrate": senseless, "copy": senseless} {
+		if status, text := says(t, command+" --listen 127.0.0.1:1"); status != want || want != 0 && !strings.Contains(text, "unknown flag --listen") {
+			t.Errorf("%s: %d, %s", command, status, text)
+		}
+	}
+}
