@@ -48,6 +48,7 @@ func (a *App) sealHome(ctx context.Context) error {
 	if a.sealsHome() {
 		a.store = sealblob.New(a.store, a.keys)
 		a.recalled = sealblob.NewCache(a.blobs, a.keys)
+		a.log.Info("the home store is encrypted", "key", a.keys.Present())
 	}
 	return nil
 }

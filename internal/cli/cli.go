@@ -42,23 +42,34 @@ type commands struct {
 // settings are the flags that every command which reads the configuration has.
 type settings struct {
 	Config string `help:"Configuration file (YAML)." env:"SAFELIGHT_CONFIG" type:"path" placeholder:"FILE"`
-	Listen string `help:"Address to listen on (default 127.0.0.1:8080)." placeholder:"ADDR"`
 	Data   string `help:"Directory for everything that is stored (default ./data)." type:"path" placeholder:"DIR"`
 }
 
-func (s settings) load() (config.Config, error) {
+func (s settings) load() (config.Config, error) { return s.loadFor("") }
+
+// loadFor reads the configuration of a server that listens on an address; "" is what
+// the configuration says.
+func (s settings) loadFor(listen string) (config.Config, error) {
 	c, err := config.Load(s.Config, config.Environ())
 	if err != nil {
 		return c, err
 	}
-	if s.Listen != "" {
-		c.Listen = s.Listen
+	if listen != "" {
+		c.Listen = listen
 	}
 	if s.Data != "" {
 		c.Data = s.Data
 	}
 	return c, c.Validate()
 }
+
+// serverSettings are those of commands that are, or tell of, a server.
+type serverSettings struct {
+	settings `embed:""`
+	Listen   string `help:"Address to listen on (default 127.0.0.1:8080)." placeholder:"ADDR"`
+}
+
+func (s serverSettings) load() (config.Config, error) { return s.loadFor(s.Listen) }
 
 // Main runs a command line and answers the exit status.
 func Main(args []string) int {
@@ -104,8 +115,8 @@ func fail(err error) int {
 }
 
 type serveCommand struct {
-	settings `embed:""`
-	Role     string `help:"What this node is for: all, api or worker (default all)." placeholder:"ROLE"`
+	serverSettings `embed:""`
+	Role           string `help:"What this node is for: all, api or worker (default all)." placeholder:"ROLE"`
 }
 
 // lastResort ends a stop that hangs so long after requests have had their time,
@@ -139,11 +150,14 @@ func (c *serveCommand) Run() error {
 	err = a.Run(ctx, func(addr net.Addr) {
 		fmt.Fprintf(os.Stderr, "Safelight is at http://%s\n", addr)
 	})
-	return errors.Join(err, a.Close())
+	if err = errors.Join(err, a.Close()); err == nil {
+		log.Info("stopped")
+	}
+	return err
 }
 
 type versionCommand struct {
-	settings `embed:""`
+	serverSettings `embed:""`
 }
 
 // Run asks a codec process what it has.
@@ -179,7 +193,7 @@ func printCodecs(info wire.Info) {
 }
 
 type configCommand struct {
-	settings `embed:""`
+	serverSettings `embed:""`
 }
 
 // Run prints the configuration in force.

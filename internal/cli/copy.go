@@ -38,7 +38,7 @@ type copyCommand struct {
 func (copyCommand) Help() string {
 	return `Originals, their JPEG XL forms, presets' renditions and workers' outputs are copied under the names that they have, byte for byte. Nothing is deleted on either side, and the source is only read. What the target has under the same name with the same size is not copied again, so an interrupted run goes on where it was. Each blob's bytes are held against the digest in its name before the target gets them; one that is damaged is reported, and not copied.
 
-The server may go on running meanwhile. If pictures have come since, the command says so at the end and exits with 1: stop the server and run the command again, for the difference.
+The server may go on running meanwhile. If pictures have come since, the command says so at the end and exits with 1: stop the server and run the command again, for the difference. It says so too if a server runs on the directory still, as more may come.
 
   safelight copy --data /var/lib/safelight --to 's3://photos/home?region=eu-central-1'
   systemctl stop safelight
@@ -111,9 +111,15 @@ func (c *copyCommand) Run() error {
 		fmt.Fprintln(os.Stderr, "safelight: interrupted; run it again to go on")
 		return ended(130)
 	case err != nil:
-		return fmt.Errorf("%w; what was copied stays, run it again to go on", err)
+		return err
 	}
-	return c.tell(report)
+	if err := c.tell(report); err != nil {
+		return err
+	}
+	if !config.Bucket(from) {
+		stillRunning(config.Dir(from))
+	}
+	return nil
 }
 
 func (c *copyCommand) copy(ctx context.Context, cfg config.Config, from, to string, line *meter) (report blobcopy.Report, err error) {
@@ -134,7 +140,7 @@ func (c *copyCommand) copy(ctx context.Context, cfg config.Config, from, to stri
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	begun := time.Now()
-	return blobcopy.Run(ctx, blobcopy.Config{
+	report, err = blobcopy.Run(ctx, blobcopy.Config{
 		From: source, To: target, Keys: keys, Prefixes: c.prefixes(), Parallel: c.Parallel, Verify: c.Verify, Patience: blobcopy.DefaultPatience,
 		Progress: func(step string, done, total blobcopy.Amount) {
 			line.show(step, min(done.Bytes, total.Bytes), max(total.Bytes, 1), copied(step, done, total, time.Since(begun)))
@@ -144,6 +150,10 @@ func (c *copyCommand) copy(ctx context.Context, cfg config.Config, from, to stri
 			fmt.Fprintf(os.Stderr, "safelight: %s is not copied: %s\n", t.Name, plain(t.Reason))
 		},
 	})
+	if err != nil && !lasting(err) {
+		err = fmt.Errorf("%w; what was copied stays, run it again to go on", err)
+	}
+	return report, err
 }
 
 // prefixes are those of the part that is to be copied.

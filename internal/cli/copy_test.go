@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"safelight/internal/blob"
+	"safelight/internal/diskblob"
 )
 
 // atHome puts a source into a directory, and gives its file.
@@ -59,8 +60,23 @@ func TestCopyCommand(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(from, "tmp")); err == nil {
 		t.Error("the source was written to")
 	}
+	server, err := diskblob.Open(diskblob.Config{Dir: from, Node: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const running = "stop it and run this once more before you switch"
+	run(base, 0, "a server is running on "+from+": "+running)
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, text := says(t, base); strings.Contains(text, running) {
+		t.Errorf("no server is running: %s", text)
+	}
 	run("copy --data "+from+" --to file:///nowhere/at/all", 1, "there is no directory /nowhere/at/all")
 	run("copy --from file:///nowhere/at/all --to file://"+to, 1, "--from: the directory can't be used")
+	if _, text := says(t, "copy --data "+from+" --to file:///nowhere/at/all"); strings.Contains(text, "again") {
+		t.Errorf("running it again makes no directory: %s", text)
+	}
 	for args, want := range map[string]string{
 		"":                                      "give the store to fill with --to, or set store.sources",
 		"--to file://" + from:                   "--from and --to must not lie in one another",

@@ -34,7 +34,7 @@ type importCommand struct {
 func (importCommand) Help() string {
 	return `Each picture is uploaded under its path below the directory, or the bucket's prefix. What the server has under that key already is not sent again, so the command may be interrupted and repeated. A key with other bytes is a conflict, and stays as it is, unless --replace is given.
 
-Files that are no pictures are skipped and counted. Links are followed within the directory to files, not to directories, and never out of it. Names that can't be keys (backslashes, control characters, bytes that are not UTF-8) are reported; decomposed letters, as macOS writes them, are composed.
+Files that are no pictures are skipped, counted and named (the first ten; all with --json). Hidden files are taken too. Links are followed within the directory to files, not to directories, and never out of it. Names that can't be keys (backslashes, control characters, bytes that are not UTF-8) are reported; decomposed letters, as macOS writes them, are composed.
 
 Examples:
 
@@ -99,18 +99,21 @@ func (c *importCommand) Run() error {
 	defer stop()
 	context.AfterFunc(ctx, stop) // from then on a signal kills
 	show := newImportShow(c.JSON)
+	show.watching = c.Watch
 	a, err := adopt.New(ctx, o, c.Source, cl, show)
 	if err != nil {
 		return usage{err}
 	}
 	if c.Watch {
-		err = a.Watch(ctx, adopt.WatchConfig{Delete: c.Delete})
+		err = a.Watch(ctx, adopt.WatchConfig{Delete: c.Delete, Following: func() { show.following(c.Source) }})
 	} else {
 		err = a.Pass(ctx)
 	}
 	err = errors.Join(err, a.Close())
-	if failed := show.end(); failed != nil {
-		return failed
+	if err == nil || show.sum.Files > 0 || c.JSON {
+		if failed := show.end(); failed != nil {
+			return failed
+		}
 	}
 	switch {
 	case ctx.Err() != nil && c.Watch:
@@ -118,8 +121,10 @@ func (c *importCommand) Run() error {
 	case ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "safelight: interrupted; run it again to go on")
 		return ended(130)
+	case err != nil && lasting(err):
+		return err
 	case err != nil:
-		return fmt.Errorf("%w; what is listed is in, run it again to go on", err)
+		return fmt.Errorf("%w; run it again to go on", err)
 	case show.sum.Failed() > 0:
 		return ended(1)
 	}

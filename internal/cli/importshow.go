@@ -19,7 +19,13 @@ type importShow struct {
 	bytes int64 // of those
 	sum   adopt.Summary
 	done  int // of files
+
+	watching bool     // what becomes of each file is told
+	skipped  []string // the first of them, with reasons
 }
+
+// maxSkipped is how many skipped files are named.
+const maxSkipped = 10
 
 func newImportShow(json bool) *importShow {
 	return &importShow{json: json, meter: newMeter(json), start: time.Now()}
@@ -40,12 +46,50 @@ func (s *importShow) Done(r adopt.Result) error {
 	if s.json {
 		return writeLine(r)
 	}
-	if r.State == adopt.Failed || r.State == adopt.Conflict {
+	err := s.tell(r)
+	s.draw()
+	return err
+}
+
+// tell writes what is worth a line of its own now, and notes what is for the end.
+func (s *importShow) tell(r adopt.Result) error {
+	switch r.State {
+	case adopt.Failed, adopt.Conflict:
 		s.meter.clear()
 		fmt.Fprintf(os.Stderr, "safelight: %s: %s: %s\n", printable(r.File), r.State, printable(r.Reason))
+	case adopt.Skipped:
+		if len(s.skipped) < maxSkipped {
+			s.skipped = append(s.skipped, fmt.Sprintf("%s: skipped: %s", printable(r.File), printable(r.Reason)))
+		}
+	case adopt.Stored, adopt.Replaced, adopt.Deleted:
+		if s.watching {
+			s.meter.clear()
+			_, err := fmt.Printf("%s: %s\n", printable(r.File), r.State)
+			return err
+		}
 	}
-	s.draw()
 	return nil
+}
+
+// nameSkipped names files that were skipped: all where they are few.
+func (s *importShow) nameSkipped() {
+	for _, line := range s.skipped {
+		fmt.Fprintln(os.Stderr, "safelight:", line)
+	}
+	if more := s.sum.States[adopt.Skipped] - len(s.skipped); more > 0 {
+		fmt.Fprintf(os.Stderr, "safelight: %d more were skipped; --json names all\n", more)
+	}
+}
+
+// following says that everything was looked at, and changes of a directory are
+// followed from now on.
+func (s *importShow) following(dir string) {
+	s.meter.clear()
+	if s.json {
+		return
+	}
+	s.nameSkipped()
+	fmt.Printf("watching %s (%d files: %s)\n", printable(dir), s.sum.Files, s.sum)
 }
 
 func (s *importShow) draw() {
@@ -75,6 +119,9 @@ func (s *importShow) end() error {
 		return writeLine(struct {
 			Summary adopt.Summary `json:"summary"`
 		}{s.sum})
+	}
+	if !s.watching { // which has named them
+		s.nameSkipped()
 	}
 	_, err := fmt.Printf("%d files: %s; %s sent\n", s.sum.Files, s.sum, optimize.Size(s.sum.SentBytes))
 	return err

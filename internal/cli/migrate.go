@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"safelight/internal/app"
 	"safelight/internal/carry"
 	"safelight/internal/config"
 	"safelight/internal/postgres"
@@ -29,9 +30,9 @@ type migrateCommand struct {
 
 // Help says how it is meant to go.
 func (migrateCommand) Help() string {
-	return `Everything that the catalog has is carried over as it is: images, keys, tags, renditions, publications, tasks in every state, and the secret from which ids are made. Pictures stay where they are, in the data directory. The source is only read.
+	return `Everything that the catalog has is carried over as it is: images, keys, tags, renditions, publications, tasks in every state, and the secret from which ids are made. Pictures stay where they are. The source is only read.
 
-The server may go on running meanwhile. If it has written anything, the command says so at the end and exits with 1: stop the server and run the command again. That carries over what has changed since and takes a part of the time. An interrupted run goes on in the same way. No server starts on a database that is not finished.
+The server may go on running meanwhile. If it has written anything, the command says so at the end and exits with 1: stop the server and run the command again. That carries over what has changed since and takes a part of the time. It says so too if a server runs on the data directory still, as that may write more. An interrupted run goes on in the same way. No server starts on a database that is not finished.
 
   safelight migrate --data /var/lib/safelight --to postgres://safelight:secret@db/safelight
   systemctl stop safelight
@@ -83,7 +84,7 @@ func (c *migrateCommand) Run() error {
 	case err != nil:
 		return err
 	}
-	return c.tell(report, to)
+	return c.tell(report, to, filepath.Dir(path))
 }
 
 func (c *migrateCommand) carry(ctx context.Context, path string, cfg postgres.Config, log *slog.Logger, line *meter) (report carry.Report, err error) {
@@ -102,8 +103,8 @@ func (c *migrateCommand) carry(ctx context.Context, path string, cfg postgres.Co
 	})
 }
 
-// tell writes the report.
-func (c *migrateCommand) tell(r carry.Report, to postgres.Config) error {
+// tell writes the report. dir is the data directory that the source lies in.
+func (c *migrateCommand) tell(r carry.Report, to postgres.Config, dir string) error {
 	if c.JSON {
 		if err := writeLine(r); err != nil {
 			return err
@@ -127,8 +128,18 @@ func (c *migrateCommand) tell(r carry.Report, to postgres.Config) error {
 		fmt.Fprintf(os.Stderr, "safelight: something was written to the catalog meanwhile, so this is not finished: stop the server and run it again; that will take about %s\n", r.Again.Round(time.Second))
 		return ended(1)
 	}
-	if !c.JSON {
-		fmt.Printf("Set database.url to %s and start the server with the same data directory.\n", to.URL)
+	if !stillRunning(dir) && !c.JSON {
+		fmt.Printf("Set database.url to %s and start the server; pictures are where they were.\n", to.URL)
 	}
 	return nil
+}
+
+// stillRunning says so where a server has a data directory open: what is uploaded to
+// it from now on would be left behind.
+func stillRunning(dir string) bool {
+	if !app.Running(dir) {
+		return false
+	}
+	fmt.Fprintf(os.Stderr, "safelight: a server is running on %s: stop it and run this once more before you switch\n", dir)
+	return true
 }

@@ -10,9 +10,9 @@ import (
 )
 
 type signCommand struct {
-	settings `embed:""`
-	URL      string   `arg:"" help:"Where the picture is."`
-	Options  []string `arg:"" optional:"" help:"What is made of it: w=500 fit=cover, or w=500&fit=cover."`
+	serverSettings `embed:""`
+	URL            string   `arg:"" help:"Where the picture is."`
+	Options        []string `arg:"" optional:"" help:"What is made of it: w=500 fit=cover, or w=500&fit=cover."`
 }
 
 // Run prints a path under http.public_url, signed with the first of remote.keys.

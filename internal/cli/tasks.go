@@ -121,12 +121,24 @@ func (c *tasksList) Run() error {
 		if c.JSON {
 			return cl.List(ctx, c.filter(), limit, func(t taskapi.Task) error { return writeLine(t) })
 		}
+		ask := limit
+		if limit > 0 {
+			ask++ // which tells whether there are more
+		}
 		var tasks []taskapi.Task
-		if err := cl.List(ctx, c.filter(), limit, func(t taskapi.Task) error { tasks = append(tasks, t); return nil }); err != nil {
+		if err := cl.List(ctx, c.filter(), ask, func(t taskapi.Task) error { tasks = append(tasks, t); return nil }); err != nil {
 			return err
 		}
+		more := limit > 0 && len(tasks) > limit
+		if more {
+			tasks = tasks[:limit]
+		}
 		width, _ := terminal(os.Stdout)
-		return table(os.Stdout, tasks, time.Now(), width)
+		if err := table(os.Stdout, tasks, time.Now(), width); err != nil || !more {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "safelight: these are the newest %d, and there are more: use --limit N (0 is all)\n", limit)
+		return nil
 	})
 }
 
@@ -208,6 +220,10 @@ func (c *alteration) run(action client.Action, done, which string) error {
 			return c.each(ctx, cl, action, done)
 		}
 		f := c.filter()
+		matching, err := c.matching(ctx, cl, action)
+		if err != nil {
+			return err
+		}
 		f.All = c.All
 		n, err := cl.AlterAll(ctx, action, f)
 		if err != nil {
@@ -220,8 +236,25 @@ func (c *alteration) run(action client.Action, done, which string) error {
 			done += "; " + which
 		}
 		fmt.Printf("%d %s\n", n, done)
+		if left := matching - n; left > 0 {
+			fmt.Printf("%d could not be; safelight tasks %s ID tells why\n", left, action)
+		}
 		return nil
 	})
+}
+
+// matching counts the tasks that are to be retried, for people; 0 where that is not
+// asked for, or changes by itself.
+func (c *alteration) matching(ctx context.Context, cl *client.Client, action client.Action) (n int, err error) {
+	f := c.filter()
+	if f.State == "" {
+		f.State = "dead,cancelled"
+	}
+	if action != client.Retry || c.JSON || strings.Trim(strings.NewReplacer("dead", "", "cancelled", "").Replace(f.State), ", ") != "" {
+		return 0, nil
+	}
+	err = cl.List(ctx, f, 0, func(taskapi.Task) error { n++; return nil })
+	return n, err
 }
 
 // each alters tasks one after the other; one that can't be does not keep the

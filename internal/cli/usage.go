@@ -7,6 +7,10 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"safelight/internal/client"
+	"safelight/internal/fault"
+	"safelight/internal/objectblob"
 )
 
 // senseless is the exit status of a command line that makes no sense.
@@ -61,4 +65,14 @@ func children(ctx *kong.Context) []string {
 		names = append(names, child.Name)
 	}
 	return names
+}
+
+// lasting tells errors that the same command line would meet again: of the server's
+// answer, the settings or a bucket.
+func lasting(err error) bool {
+	switch fault.Of(err) {
+	case fault.Invalid, fault.Unauthenticated, fault.Denied:
+		return true
+	}
+	return client.Lasting(err) || objectblob.Lasting(err)
 }

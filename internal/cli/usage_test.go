@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -76,6 +77,45 @@ func TestNothingWasRetried(t *testing.T) {
 		changed = c.changed
 		if status, text := says(t, c.line); status != 0 || text != c.want+"\n" {
 			t.Errorf("%s: %d, %s; want %s", c.line, status, text, c.want)
+		}
+	}
+}
+
+// TestMoreThanShown says how many tasks could not be retried, and that a list goes on.
+func TestMoreThanShown(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			fmt.Fprint(w, `{"changed":2}`)
+			return
+		}
+		limit, _ := strconv.Atoi(r.URL.Query().Get("limit"))
+		fmt.Fprintf(w, `{"tasks":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"id":"x"},`, min(limit, 3)), ","))
+	}))
+	defer server.Close()
+	t.Setenv("SAFELIGHT_SERVER", server.URL)
+	const left = "1 could not be; safelight tasks retry ID tells why\n"
+	for line, want := range map[string]string{
+		"tasks retry --state dead":      "2 retried\n" + left,
+		"tasks retry --all":             "2 retried\n" + left,
+		"tasks retry --state scheduled": "2 retried\n",
+		"tasks cancel --function f":     "2 cancelled\n",
+	} {
+		if status, text := says(t, line); status != 0 || text != want {
+			t.Errorf("%s: %d, %s; want %s", line, status, text, want)
+		}
+	}
+	for limit, more := range map[string]bool{"2": true, "3": false, "0": false} {
+		if status, text := says(t, "tasks list --limit "+limit); status != 0 || strings.Contains(text, "there are more") != more {
+			t.Errorf("--limit %s: %d, %s", limit, status, text)
+		}
+	}
+}
+
+// TestListenFlag is there for servers, and not where nothing listens.
+func TestListenFlag(t *testing.T) {
+	for command, want := range map[string]int{"config": 0, "migrate": senseless, "copy": senseless} {
+		if status, text := says(t, command+" --listen 127.0.0.1:1"); status != want || want != 0 && !strings.Contains(text, "unknown flag --listen") {
+			t.Errorf("%s: %d, %s", command, status, text)
 		}
 	}
 }

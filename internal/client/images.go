@@ -145,6 +145,16 @@ func Fatal(err error) bool {
 	return Unreachable(err) || status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
+// Lasting tells answers that the same request would get again, until somebody
+// changes the key, its rights or the request.
+func Lasting(err error) bool {
+	switch Status(err) {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return true
+	}
+	return false
+}
+
 // Taken tells the error of Put with Refuse that the key exists.
 func Taken(err error) bool { return Status(err) == http.StatusPreconditionFailed }
 

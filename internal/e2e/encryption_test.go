@@ -58,6 +58,9 @@ func TestEncryption(t *testing.T) {
 		}
 	}
 	pictures()
+	for _, want := range []string{`msg="the home store is encrypted" key=`, "all of the home store is encrypted with the present key"} {
+		eventually(t, func() bool { return strings.Contains(s.log.String(), want) }, func() string { return "no word of it: " + want + s.log.String() })
+	}
 	// Another key, from a file; then without the first.
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, []byte(keyTwo+"\n"), 0o600); err != nil {

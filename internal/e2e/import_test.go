@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -115,6 +116,8 @@ func TestImportWatch(t *testing.T) {
 	photos := photosIn(t, dir, 3)
 	cmd := exec.Command(binary, "import", dir, "--watch", "--delete", "--state", "none")
 	cmd.Env = append(os.Environ(), "SAFELIGHT_SERVER="+s.url)
+	var said bytes.Buffer
+	cmd.Stdout = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -132,5 +135,10 @@ func TestImportWatch(t *testing.T) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("told to stop, it ended with %v", err)
+	}
+	for _, want := range []string{"0/photo 0.jpg: stored\n", "watching " + dir + " (3 files: 3 stored)\n", "later/1/photo 1.jpg: stored\n", "later/1/photo 1.jpg: deleted\n"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%s\nlacks %q", said.String(), want)
+		}
 	}
 }

@@ -341,7 +341,7 @@ func (d *dribble) Read(p []byte) (int, error) {
 func TestSignals(t *testing.T) {
 	s := start(t, "")
 	s.signal(syscall.SIGHUP)
-	if s.err != nil || !strings.Contains(s.log.String(), "stopping") {
+	if s.err != nil || !strings.Contains(s.log.String(), "stopping") || !strings.Contains(s.log.String(), "msg=stopped") {
 		t.Errorf("SIGHUP ended the server with %v:\n%s", s.err, s.log)
 	}
 	s = start(t, "", "SAFELIGHT_HTTP_ACCESS_LOG=true")

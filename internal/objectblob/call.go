@@ -123,13 +123,13 @@ func Classify(err error, status int, code, bucket string) error {
 	case changed:
 		return fault.Wrap(fault.Precondition, cause, "the object has been written again or deleted meanwhile")
 	case denied:
-		return fault.Wrap(fault.Unavailable, cause, "access to the bucket %s was denied; check its credentials and their rights", bucket)
+		return fault.Wrap(fault.Unavailable, &lasting{cause}, "access to the bucket %s was denied; check its credentials and their rights", bucket)
 	case full:
 		return fault.Wrap(fault.OutOfSpace, cause, "there is no room left in the bucket %s", bucket)
 	case busy:
 		return fault.Wrap(fault.Unavailable, cause, "the bucket %s can't answer at the moment", bucket)
 	case elsewhere:
-		return fault.Wrap(fault.Unavailable, cause, "the bucket %s is in another region, or at another endpoint, than its address says", bucket)
+		return fault.Wrap(fault.Unavailable, &lasting{cause}, "the bucket %s is in another region, or at another endpoint, than its address says", bucket)
 	case refused:
 		return fault.Wrap(fault.Internal, cause, "the bucket %s refused a request", bucket)
 	}
@@ -155,6 +155,15 @@ func ofStatus(status int) verdict {
 	}
 	return refused
 }
+
+// lasting is the cause of an error that an operator must see to.
+type lasting struct{ error }
+
+func (l *lasting) Unwrap() error { return l.error }
+
+// Lasting tells errors that stay until somebody changes the address, the bucket, the
+// credentials or their rights: trying again is of no use to one who waits for it.
+func Lasting(err error) bool { return errors.As(err, new(*lasting)) }
 
 // scrubbed leaves out the address of a request that failed, which may hold a
 // signature.

@@ -237,7 +237,7 @@ func (s *Store) missing(ctx context.Context, err error) error {
 
 // Gone is the error of a bucket that is not there.
 func Gone(err error, bucket string) error {
-	return fault.Wrap(fault.Unavailable, err, "there is no bucket %s", bucket)
+	return fault.Wrap(fault.Unavailable, &lasting{err}, "there is no bucket %s", bucket)
 }
 
 // List implements blob.Store.

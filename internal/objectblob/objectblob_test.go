@@ -67,6 +67,11 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%d %s: %v, %v; want %v, %q", c.status, c.code, fault.Of(err), err, c.kind, c.says)
 		}
 	}
+	for code, want := range map[string]bool{"NoSuchBucket": true, "SignatureDoesNotMatch": true, "PermanentRedirect": true, "SlowDown": false, "": false} {
+		if err := Classify(io.ErrUnexpectedEOF, 503, code, "b"); Lasting(err) != want || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%q: lasting is %v", code, !want)
+		}
+	}
 	if err := Classify(nil, 500, "", "b"); err != nil {
 		t.Error(err)
 	}

@@ -35,8 +35,10 @@ func (s *Service) reseal(ctx context.Context, _ *work.Run) (work.Outcome, error)
 			return work.Outcome{}, err
 		}
 	}
-	if done+failed > 0 {
-		s.Log.Info("encrypted with the present key", "blobs", done, "failed", failed)
+	if failed > 0 {
+		s.Log.Warn("not all of the home store is encrypted with the present key", "encrypted_now", done, "failed", failed)
+	} else {
+		s.Log.Info("all of the home store is encrypted with the present key", "encrypted_now", done)
 	}
 	return work.Outcome{Result: map[string]int{"resealed": done, "failed": failed}}, nil
 }

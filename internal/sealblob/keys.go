@@ -108,6 +108,15 @@ func readShort(path string) ([]byte, error) {
 // Empty tells that there are no keys.
 func (k *Keys) Empty() bool { return len(k.all) == 0 }
 
+// Present is the id of the key that seals, as names of sealed blobs have it; ""
+// without keys.
+func (k *Keys) Present() string {
+	if k.Empty() {
+		return ""
+	}
+	return strings.TrimPrefix(k.all[0].suffix, suffix)
+}
+
 // suffix begins what follows the name of a sealed blob; the rest tells the key.
 const suffix = ".sealed-"
 

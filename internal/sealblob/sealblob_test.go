@@ -252,6 +252,9 @@ func TestRotation(t *testing.T) {
 			all[name] = data
 		}
 	}
+	if one, two := keys(t, secret(1)), keys(t, secret(2), secret(1)); one.Present() == two.Present() || len(one.Present()) != 8 || (&Keys{}).Present() != "" {
+		t.Errorf("the keys in force are %q and %q", one.Present(), two.Present())
+	}
 	twice, name := blobtest.Bytes(0, 100_000) // plain, and sealed by the first key
 	first := New(below, keys(t, secret(1)))
 	put(t, first, dir, name, twice)

@@ -42,9 +42,19 @@ func Logger(w io.Writer, c LogConfig) *slog.Logger {
 	}
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
+		o.ReplaceAttr = readable
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// readable writes durations as the text log does, such as "20s"; as numbers they
+// would be nanoseconds that nothing names.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // Metrics holds every metric of the process. It is safe for concurrent use.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"safelight/internal/asset"
 	"safelight/internal/fault"
 	"safelight/internal/task"
 )
@@ -335,10 +336,19 @@ func (e *Engine) tell(t task.Task, r task.Report, a task.Reported, why error) {
 	case a.Err != nil:
 		e.log.Warn("a report was refused", "task", t.ID, "function", t.Function, "error", a.Err)
 	case r.Kind == task.Failed && a.State == task.Dead:
-		e.log.Error("a task is dead", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", why)
+		e.log.Error("a task is dead", append(about(t), "error", why)...)
 	case r.Kind == task.Failed:
-		e.log.Warn("an attempt failed", "task", t.ID, "function", t.Function, "image", t.Image, "attempt", t.Attempt, "error", why)
+		e.log.Warn("an attempt failed", append(about(t), "error", why)...)
 	}
+}
+
+// about is what the log says of a task; the image only where it has one.
+func about(t task.Task) []any {
+	attrs := []any{"task", t.ID, "function", t.Function}
+	if t.Image != (asset.ID{}) {
+		attrs = append(attrs, "image", t.Image)
+	}
+	return append(attrs, "attempt", t.Attempt)
 }
 
 // encode writes a result; one that can't be is told as such.
