@@ -227,10 +227,38 @@ type hooked struct {
 }
 
 func (h hooked) Open(ctx context.Context, name string) (blob.Reader, error) {
+	if name == blob.InstallationName {
+		return h.Store.Open(ctx, name)
+	}
 	if err := h.opening(name); err != nil {
 		return nil, err
 	}
 	return h.Store.Open(ctx, name)
+}
+
+// TestOtherInstallation: the target gets the name of the source's installation, and
+// one of another is left alone.
+func TestOtherInstallation(t *testing.T) {
+	t.Parallel()
+	from, to := disk(t, t.TempDir()), disk(t, t.TempDir())
+	fill(t, from, 2)
+	if err := blob.NameInstallation(t.Context(), from, "one"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := run(t, from, to, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if name, err := blob.InstallationOf(t.Context(), to); name != "one" || err != nil {
+		t.Errorf("the target belongs to %q, %v", name, err)
+	}
+	if err := blob.NameInstallation(t.Context(), to, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := run(t, from, to, nil); fault.Of(err) != fault.Conflict || r.Found.Blobs != 0 {
+		t.Errorf("into another's home: %s, %v", figures(r), err)
+	}
 }
 
 // TestChangesMeanwhile: blobs come and go while others are copied.
