@@ -149,7 +149,7 @@ func TestOptimizeSkips(t *testing.T) {
 		t.Errorf("%d encodings", f.encoder.calls)
 	}
 	_, err := f.do(about(Optimize, img, args{Preset: "nix"}))
-	wantKind(t, err, fault.Invalid, "nix")
+	wantKind(t, err, fault.Unavailable, "nix")
 }
 
 // The encoder takes long: the image may be deleted, and the preset rendered

@@ -16,7 +16,7 @@ claim=$(jq -nc --arg functions "${FUNCTIONS:-guetzli}" --arg lease "${lease}s" -
 	'{functions: ($functions | split(",")), max: 1, wait: "20s", lease: $lease, worker: $worker}')
 
 dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
+trap '[ "$BASHPID" != $$ ] || rm -rf "$dir"' EXIT # a job that is killed as it begins may still have this trap
 : >"$dir/curl" # curl reads the key here: arguments can be seen by everybody on the machine
 [ -z "${SAFELIGHT_KEY:-}" ] || printf 'header = "Authorization: Bearer %s"\n' "$SAFELIGHT_KEY" >"$dir/curl"
 
