@@ -9,10 +9,11 @@ import (
 
 	"safelight/internal/cdkblob/s3test"
 	"safelight/internal/postgres/pgtest"
+	"safelight/internal/redis/redistest"
 )
 
-// scale sets what an upload and a cold render cost a node over PostgreSQL and S3
-// against one with SQLite and its own disk, and what they cost two nodes against
+// scale sets what an upload and a cold render cost a node over PostgreSQL, S3 and
+// Redis against one with SQLite and its own disk, and what they cost two nodes against
 // what they cost one: capacity adds up as far as the latter is 1. What the
 // database and the bucket spend is not counted, as they are other machines.
 func (b *bench) scale() ([]row, error) {
@@ -52,7 +53,7 @@ func (b *bench) scale() ([]row, error) {
 	}
 	b.stopAll()
 	return []row{
-		paired("upload of 1 MB: CPU a file, PostgreSQL and S3 against SQLite and disk", "ms", 1e3, uploads[1], uploads[0], ""),
+		paired("upload of 1 MB: CPU a file, PostgreSQL, S3 and Redis against SQLite and disk", "ms", 1e3, uploads[1], uploads[0], ""),
 		paired("cold 512 px JPEG of 3 megapixels: CPU a render, the same", "ms", 1e3, renders[1], renders[0], ""),
 		paired("upload of 1 MB: CPU a file, two nodes against one", "ms", 1e3, uploads[2], uploads[1], "≤ 1.05"),
 		paired("cold 512 px JPEG of 3 megapixels: CPU a render, two nodes against one", "ms", 1e3, renders[2], renders[1], "≤ 1.05"),
@@ -61,8 +62,9 @@ func (b *bench) scale() ([]row, error) {
 
 // engines are what nodes share.
 type engines struct {
-	pg *pgtest.Server
-	s3 *s3test.Server
+	pg    *pgtest.Server
+	s3    *s3test.Server
+	redis *redistest.Server
 }
 
 func (b *bench) engines() (*engines, error) {
@@ -75,11 +77,16 @@ func (b *bench) engines() (*engines, error) {
 		return nil, err
 	}
 	s3, err := s3test.Launch(dir)
-	return &engines{pg, s3}, err
+	if err != nil {
+		return nil, err
+	}
+	redis, err := redistest.Start()
+	return &engines{pg, s3, redis}, err
 }
 
 func (e *engines) close() {
 	e.s3.Stop()
+	_ = e.redis.Close()
 	_ = e.pg.Close()
 }
 
@@ -92,6 +99,7 @@ func (b *bench) cluster(e *engines, name string, n int) ([]*process, error) {
 	var nodes []*process
 	for i := range n {
 		env := append(s3test.Env(), "SAFELIGHT_INGEST_VERIFY=header", "SAFELIGHT_DATABASE_URL="+database,
+			"SAFELIGHT_REDIS_URL="+e.redis.URL(), "SAFELIGHT_REDIS_PREFIX="+name+":",
 			fmt.Sprintf("SAFELIGHT_NODE=%s-%d", name, i), "SAFELIGHT_STORE_SOURCES="+s3test.URL(e.s3.Endpoint, "photos", name))
 		p, err := b.safelight(env...)
 		if err != nil {
