@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,19 +16,7 @@ import (
 // startRedis starts a Redis server for a test.
 func startRedis(t *testing.T) *redistest.Server {
 	t.Helper()
-	r, err := redistest.Start()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return redistest.For(t, redistest.Alone)
 }
 
 // from is where a server says that an answer came from.

@@ -29,11 +29,10 @@ type Proxy struct {
 	server string
 	delay  atomic.Int64 // of each piece of bytes in either direction
 
-	mu      sync.Mutex
-	fault   Fault
-	conns   map[net.Conn]struct{}
-	wg      sync.WaitGroup
-	accepts atomic.Int64
+	mu    sync.Mutex
+	fault Fault
+	conns map[net.Conn]struct{}
+	wg    sync.WaitGroup
 }
 
 // Start makes a proxy to a server (host:port) that runs until the test ends.
@@ -55,9 +54,6 @@ func Start(t testing.TB, server string) *Proxy {
 
 // Addr is the proxy's own address, host:port.
 func (p *Proxy) Addr() string { return p.ln.Addr().String() }
-
-// Accepts is how many connections were made.
-func (p *Proxy) Accepts() int64 { return p.accepts.Load() }
 
 // Delay has each piece of bytes come later by so much.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
@@ -98,7 +94,6 @@ func (p *Proxy) accept() {
 		if err != nil {
 			continue
 		}
-		p.accepts.Add(1)
 		if !p.keep(client) {
 			continue
 		}

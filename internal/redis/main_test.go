@@ -2,7 +2,6 @@ package redis_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -43,19 +42,7 @@ func (c *counts) of(outcome string) int {
 
 func startServer(t testing.TB) *redistest.Server {
 	t.Helper()
-	s, err := redistest.Start()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return redistest.For(t, redistest.Alone)
 }
 
 func startProxy(t testing.TB, s *redistest.Server) *redistest.Proxy {

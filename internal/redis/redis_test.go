@@ -72,14 +72,7 @@ func TestSingle(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	g, err := redistest.StartCluster()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() })
+	g := redistest.For(t, redistest.StartCluster)
 	c, _ := open(t, g.URL(), lenient)
 	exercise(t, c)
 	other, _ := open(t, g.URL(), lenient)
@@ -88,14 +81,7 @@ func TestCluster(t *testing.T) {
 
 func TestSentinels(t *testing.T) {
 	t.Parallel()
-	g, err := redistest.StartSentinels()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() })
+	g := redistest.For(t, redistest.StartSentinels)
 	c, _ := open(t, g.URL(), lenient)
 	other, _ := open(t, g.URL(), lenient)
 	exercise(t, c)
@@ -154,14 +140,7 @@ func TestRights(t *testing.T) {
 // is refused unless it may be any.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	s, err := redistest.StartTLS()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
+	s := redistest.For(t, redistest.StartTLS)
 	c, _ := open(t, s.URL()+"?skip_verify=true", lenient)
 	exercise(t, c)
 	checked, seen := open(t, s.URL(), lenient)

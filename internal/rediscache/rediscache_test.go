@@ -3,10 +3,8 @@ package rediscache_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,21 +22,7 @@ var server *redistest.Server
 
 var prefixes atomic.Int64
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = redistest.Start(); err != nil && !errors.Is(err, redistest.ErrMissing) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if server != nil {
-		if err := server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { redistest.Main(m, &server) }
 
 type nobody struct{}
 
@@ -79,14 +63,7 @@ func TestCache(t *testing.T) {
 
 func TestCacheInACluster(t *testing.T) {
 	t.Parallel()
-	g, err := redistest.StartCluster()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() })
+	g := redistest.For(t, redistest.StartCluster)
 	cachetest.Run(t, func(t *testing.T) cache.Cache { return rediscache.New(rediscache.DefaultConfig(), connect(t, g.URL())) })
 }
 

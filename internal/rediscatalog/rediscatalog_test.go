@@ -3,10 +3,8 @@ package rediscatalog_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -31,21 +29,7 @@ var server *redistest.Server
 
 var prefixes atomic.Int64
 
-func TestMain(m *testing.M) {
-	var err error
-	if server, err = redistest.Start(); err != nil && !errors.Is(err, redistest.ErrMissing) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	if server != nil {
-		if err := server.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { redistest.Main(m, &server) }
 
 type nobody struct{}
 

@@ -1,7 +1,6 @@
 package redisnews_test
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -38,20 +37,14 @@ func (e ear) wants(t *testing.T, expected string) {
 
 func TestNews(t *testing.T) {
 	t.Parallel()
-	server, err := redistest.Start()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	server := redistest.For(t, redistest.Alone)
 	var ears [2]ear
 	var nodes [2]*redisnews.Messenger
 	var clients [2]*redis.Client
 	for i := range nodes {
 		c := redis.DefaultConfig()
 		c.URL, c.Timeout = redis.URL(server.URL()), 2*time.Second
+		var err error
 		if clients[i], err = redis.Open(c, nobody{}, slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package redisturn_test
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -36,15 +35,7 @@ func (nobody) Call(string, time.Duration) {}
 
 func startServer(t *testing.T) *redistest.Server {
 	t.Helper()
-	s, err := redistest.Start()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s
+	return redistest.For(t, redistest.Alone)
 }
 
 func connect(t *testing.T, url string) *redis.Client {
@@ -103,14 +94,7 @@ func TestTurns(t *testing.T) {
 
 func TestTurnsInACluster(t *testing.T) {
 	t.Parallel()
-	g, err := redistest.StartCluster()
-	if errors.Is(err, redistest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() })
+	g := redistest.For(t, redistest.StartCluster)
 	client := connect(t, g.URL())
 	checkTurns(t, g.URL(), func(v asset.VariantKey) {
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -353,7 +337,7 @@ func TestOneRenderInTheCluster(t *testing.T) {
 	}
 	close(c.codec.release)
 	wg.Wait()
-	if n := c.codec.renders.Load(); n != 1 || from[render.Made] != 1 || from[render.FromShared] != 1 {
+	if n := c.codec.renders.Load(); n != 1 || from[render.Made] != 1 || from[render.FromShared] < 1 { // who comes late finds it too
 		t.Errorf("%d renders: %v", n, from)
 	}
 }
